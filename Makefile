@@ -1,0 +1,39 @@
+# The targets a newcomer guesses. `make demo` and `make test` do their own set-up.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+LOCK := requirements-dev.lock
+
+.PHONY: install demo test lint format lock clean
+
+install: .venv/installed
+
+.venv/installed: $(LOCK) pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"error: Python {v[0]}.{v[1]} found at {sys.executable}, 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.11 install")'
+	@test -x $(BIN)/python || { echo "creating .venv"; $(PYTHON) -m venv .venv; }
+	@echo "installing the locked packages (once; a few minutes on a slow line)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(LOCK)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m cli.system
+	@touch $@
+
+demo: install
+	@$(BIN)/hourfeed demo
+
+test: install
+	@$(BIN)/python -m pytest
+
+lint: install
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: install
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock:
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --constraint requirements.lock --output-file requirements-dev.lock --group dev pyproject.toml
+
+clean:
+	rm -rf .venv .hourfeed .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""The batch: read, features, candidates, rank, slate, publish."""

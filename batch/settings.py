@@ -1,0 +1,91 @@
+"""Settings of the command line and the batch: read once, at the entry, from the environment and hourfeed.toml."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from source.schema import SourceSchema
+
+Ranker = Literal[
+    "lightgbm",
+    "popular_all",
+    "popular_7d",
+    "popular_24h",
+    "popular_6h",
+    "popular_1h",
+    "newest",
+    "item_knn",
+    "item_knn_recency",
+]
+
+
+def _without_colon_or_space(prefix: str) -> str:
+    if not prefix or any(character.isspace() or character in "{}" for character in prefix):
+        msg = f"{prefix!r} cannot be a key prefix: it must not be empty nor hold white space or braces"
+        raise ValueError(msg)
+    return prefix
+
+
+class BatchSettings(BaseSettings):
+    """Every setting of `hourfeed`, with its default. Environment variables win over `hourfeed.toml`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HOURFEED_",
+        env_nested_delimiter="__",
+        toml_file="hourfeed.toml",
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+    )
+
+    database_url: str | None = Field(None, validation_alias="DATABASE_URL", description="Postgres; SQLite in the state folder without it")
+    redis_url: str | None = Field(None, validation_alias="REDIS_URL", description="an embedded server without it")
+    state: Path = Field(Path(".hourfeed"), description="folder of embedded services, models and quarantine files")
+    prefix: Annotated[str, AfterValidator(_without_colon_or_space)] = Field("hourfeed", description="first part of every Redis key")
+    source: SourceSchema = Field(SourceSchema(), description="names of tables and columns")
+
+    ranker: Ranker = Field("lightgbm", description="what orders the posts: the trained ranker or a baseline")
+    hours: int = Field(24, ge=1, le=168, description="buckets that a batch publishes, from its as-of hour on")
+    top_n: int = Field(20, ge=1, le=200, description="posts in a slate")
+    actions: dict[str, int] = Field(
+        {"view": 1, "like": 2, "bookmark": 2, "comment": 2, "follow": 2, "share": 2},
+        description="the known actions of an event and the relevance of each, 1 to 9",
+    )
+    acted_on: tuple[str, ...] | None = Field(
+        None, description="actions after which a post is not shown again to the user; all known ones by default"
+    )
+    max_quarantined_share: float = Field(0.05, ge=0, le=1, description="a batch stops when more of the events are unusable")
+
+    full_catalogue_posts: int = Field(20_000, ge=1, description="up to this many posts all are scored; beyond, retrieved ones")
+    candidates: int = Field(1_000, ge=20, description="posts that each retriever hands to the ranker beyond full_catalogue_posts")
+    train_days: int = Field(28, ge=1, description="days before as-of from which training cases are drawn")
+    train_groups: int = Field(12_000, ge=10, description="training cases (user, bucket) at most")
+    train_negatives: int = Field(100, ge=5, description="sampled untouched posts in a training case")
+    trees: int = Field(150, ge=1, le=2_000)
+    leaves: int = Field(31, ge=2, le=64)
+    learning_rate: float = Field(0.08, gt=0, le=1)
+    seed: int = Field(0, ge=0)
+
+    generation_ttl_h: float = Field(72, gt=0, description="every key of a generation expires after this many hours, or 10 % later")
+    keep_generations: int = Field(3, ge=2, description="generations kept in Redis, the live one included; older ones are unlinked")
+    publish_batch: int = Field(500, ge=1, le=10_000, description="users whose slates go to Redis in one round trip")
+    schedule: str = Field("5 * * * *", description="when `hourfeed schedule` runs a batch: a cron expression, in UTC")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments first, then the environment, then hourfeed.toml in the working folder."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)

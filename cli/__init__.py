@@ -1,0 +1,1 @@
+"""The command line, `hourfeed`: one thin file a command."""

@@ -1,0 +1,64 @@
+"""The entry of `hourfeed`: finds the command, and turns errors into a line on standard error and an exit code."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from cli.system import remedy_for
+
+COMMANDS = {
+    "batch": "compute and publish one generation of slates",
+    "demo": "a simulated network, a batch and a server, in one go",
+    "load": "load users, posts and events from files into the database",
+    "rollback": "serve an earlier generation again",
+    "schedule": "run a batch on every tick of a cron expression",
+    "serve": "serve feeds over HTTP",
+    "show": "show a user's slates or a post",
+    "simulate": "fill the database with a simulated social network",
+    "status": "say which generation is live, and how old it is",
+}
+
+
+class _LateGroup(click.Group):
+    """Imports a command's file only when that command is asked for, so that light commands stay quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.group(cls=_LateGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="hourfeed", message="hourfeed %(version)s")
+def main() -> None:
+    """Personal feeds, computed ahead of time and served from Redis."""
+
+
+def _is_ours(error: Exception) -> bool:
+    return any(
+        f"{kind.__module__}.{kind.__name__}" in {"slates.errors.SlatesError", "source.errors.SourceError", "batch.errors.BatchError", "demo.errors.DemoError"}
+        for kind in type(error).__mro__
+    )
+
+
+def run() -> None:
+    """Run the command line."""
+    try:
+        main.main(standalone_mode=True)
+    except Exception as error:  # noqa: BLE001 - the last line before the user
+        message: Any = remedy_for(error) or (f"error: {error}" if _is_ours(error) else None)
+        if message is None:
+            raise
+        sys.stderr.write(f"{message}\n")
+        sys.exit(1)

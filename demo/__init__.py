@@ -1,0 +1,1 @@
+"""What a first look needs: a simulated network and embedded services."""

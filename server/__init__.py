@@ -1,0 +1,1 @@
+"""The look-up service: HTTP only."""

@@ -1,0 +1,29 @@
+"""The codec `ids`: a slate is its post ids, best first, escaped and joined by single spaces."""
+
+from collections.abc import Iterable
+
+from slates.errors import CodecError
+from slates.keys import escape_id, unescape_id
+
+CODEC = "ids"
+SEGMENT_FIELD = "segment"
+"""The field of a user's hash that names the user's segment; all other fields are buckets."""
+
+
+def encode_slate(post_ids: Iterable[str]) -> bytes:
+    """Write a slate; `decode_slate` reads it back."""
+    return " ".join(map(escape_id, post_ids)).encode("ascii")
+
+
+def decode_slate(value: bytes) -> list[str]:
+    """Read a slate; raise CodecError when `value` is not one."""
+    try:
+        words = value.decode("ascii").split(" ") if value else []
+        post_ids = [unescape_id(word) if "%" in word else word for word in words]
+    except UnicodeDecodeError as error:
+        msg = f"{value[:60]!r} is not a slate; it should hold escaped post ids with spaces between"
+        raise CodecError(msg) from error
+    if "" in post_ids:
+        msg = f"{value[:60]!r} is not a slate; it holds an empty id"
+        raise CodecError(msg)
+    return post_ids

@@ -1,0 +1,67 @@
+"""Names of the Redis keys. Together with the codec and the manifest they are a public contract: docs/redis.md."""
+
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+_PLAIN = "!$&'()*+,-./;<=>?@[]^_`|~"
+
+
+def escape_id(identifier: str) -> str:
+    """Percent-encode what would break a key or a slate: white space, `:`, `%`, braces, controls, non-ASCII."""
+    return quote(identifier, safe=_PLAIN, errors="surrogatepass")
+
+
+def unescape_id(escaped: str) -> str:
+    """Undo `escape_id`."""
+    return unquote(escaped, errors="surrogatepass")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys under one prefix; several prefixes share one Redis."""
+
+    prefix: str = "hourfeed"
+
+    @property
+    def current(self) -> str:
+        """Name the string that holds the id of the live generation."""
+        return f"{self.prefix}:current"
+
+    @property
+    def generations(self) -> str:
+        """Name the sorted set of generation ids; the score is the start of the run, seconds since 1970."""
+        return f"{self.prefix}:generations"
+
+    @property
+    def lock(self) -> str:
+        """Name the string that lets one batch run at a time."""
+        return f"{self.prefix}:lock"
+
+    @property
+    def seq(self) -> str:
+        """Name the counter whose value fences a run."""
+        return f"{self.prefix}:seq"
+
+    def generation(self, generation: str) -> str:
+        """Name the hash with a generation's manifest."""
+        return f"{self.prefix}:gen:{generation}"
+
+    def user(self, generation: str, user_id: str) -> str:
+        """Name the hash bucket → slate of one user; its field `segment` names the user's segment."""
+        return f"{self.prefix}:gen:{generation}:user:{escape_id(user_id)}"
+
+    def segment(self, generation: str, segment: str) -> str:
+        """Name the hash bucket → slate of one segment of users."""
+        return f"{self.prefix}:gen:{generation}:segment:{escape_id(segment)}"
+
+    def popular(self, generation: str) -> str:
+        """Name the hash bucket → slate for users of whom nothing is known."""
+        return f"{self.prefix}:gen:{generation}:popular"
+
+    def shards(self, generation: str) -> str:
+        """Name the set of the shards that are written."""
+        return f"{self.prefix}:gen:{generation}:shards"
+
+    def post(self, post_id: str) -> str:
+        """Name the hash with a post's text and topic."""
+        return f"{self.prefix}:post:{escape_id(post_id)}"

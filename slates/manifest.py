@@ -1,0 +1,93 @@
+"""The manifest of a generation: what it is, written as a hash of readable strings."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from slates.bucket import bucket_name, parse_bucket
+from slates.errors import CodecError
+
+State = Literal["writing", "complete", "live", "superseded", "rolled_back"]
+IdType = Literal["integer", "string"]
+
+_TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that is known of a generation.
+
+    `first_bucket` and `last_bucket` are hours since 1970 (see slates.bucket); times are aware and in UTC, to the
+    second. `bytes` counts the slates as encoded, without Redis's own overhead. `seconds` is by stage.
+    """
+
+    id: str
+    seq: int
+    state: State
+    as_of: datetime
+    started_at: datetime
+    built_at: datetime | None
+    first_bucket: int
+    last_bucket: int
+    users: int
+    posts: int
+    slates: int
+    segments: int
+    shards: int
+    top_n: int
+    bytes: int
+    codec: str
+    ranker: str
+    user_id_type: IdType
+    post_id_type: IdType
+    model_digest: str = ""
+    config_digest: str = ""
+    quarantined: int = 0
+    previous: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def to_hash(self) -> dict[str, str]:
+        """Write the manifest as the fields of a Redis hash."""
+        return {name: _write(name, getattr(self, name)) for name in _NAMES}
+
+    @classmethod
+    def from_hash(cls, raw: Mapping[bytes, bytes]) -> "Manifest":
+        """Read what `to_hash` wrote; unknown fields are passed over, a missing one raises CodecError."""
+        texts = {name.decode(): value.decode() for name, value in raw.items()}
+        missing = _NAMES.keys() - texts.keys()
+        if missing:
+            msg = f"the manifest lacks {', '.join(sorted(missing))}; was it written by another version of hourfeed?"
+            raise CodecError(msg)
+        try:
+            return cls(**{name: _read(name, texts[name]) for name in _NAMES})
+        except ValueError as error:
+            msg = f"the manifest of generation {texts['id']!r} cannot be read: {error}"
+            raise CodecError(msg) from error
+
+
+_NAMES = {entry.name: entry.type for entry in fields(Manifest)}
+_TIMES = {"as_of", "started_at", "built_at"}
+_BUCKETS = {"first_bucket", "last_bucket"}
+_COUNTS = {name for name, kind in _NAMES.items() if kind is int} - _BUCKETS
+
+
+def _write(name: str, value: Any) -> str:
+    if name in _TIMES:
+        return value.astimezone(UTC).strftime(_TIME_FORMAT) if value else ""
+    if name in _BUCKETS:
+        return bucket_name(value)
+    if name == "seconds":
+        return json.dumps(value, separators=(",", ":"))
+    return str(value)
+
+
+def _read(name: str, text: str) -> Any:
+    if name in _TIMES:
+        return datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=UTC) if text else None
+    if name in _BUCKETS:
+        return parse_bucket(text)
+    if name in _COUNTS:
+        return int(text)
+    return json.loads(text) if name == "seconds" else text

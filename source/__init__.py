@@ -1,0 +1,1 @@
+"""The SQL database: its schema, how files are loaded into it, how a batch reads it."""
