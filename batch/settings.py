@@ -45,10 +45,14 @@ class BatchSettings(BaseSettings):
         populate_by_name=True,
     )
 
-    database_url: str | None = Field(None, validation_alias="DATABASE_URL", description="Postgres; SQLite in the state folder without it")
+    database_url: str | None = Field(
+        None, validation_alias="DATABASE_URL", description="Postgres; SQLite in the state folder without it"
+    )
     redis_url: str | None = Field(None, validation_alias="REDIS_URL", description="an embedded server without it")
     state: Path = Field(Path(".hourfeed"), description="folder of embedded services, models and quarantine files")
-    prefix: Annotated[str, AfterValidator(_without_colon_or_space)] = Field("hourfeed", description="first part of every Redis key")
+    prefix: Annotated[str, AfterValidator(_without_colon_or_space)] = Field(
+        "hourfeed", description="first part of every Redis key"
+    )
     source: SourceSchema = Field(SourceSchema(), description="names of tables and columns")
 
     ranker: Ranker = Field("lightgbm", description="what orders the posts: the trained ranker or a baseline")
@@ -59,12 +63,19 @@ class BatchSettings(BaseSettings):
         description="the known actions of an event and the relevance of each, 1 to 9",
     )
     acted_on: tuple[str, ...] | None = Field(
-        None, description="actions after which a post is not shown again to the user; all known ones by default"
+        None,
+        description="actions after which a post is not shown again to the user; all known ones by default",
     )
-    max_quarantined_share: float = Field(0.05, ge=0, le=1, description="a batch stops when more of the events are unusable")
+    max_quarantined_share: float = Field(
+        0.05, ge=0, le=1, description="a batch stops when more of the events are unusable"
+    )
 
-    full_catalogue_posts: int = Field(20_000, ge=1, description="up to this many posts all are scored; beyond, retrieved ones")
-    candidates: int = Field(1_000, ge=20, description="posts that each retriever hands to the ranker beyond full_catalogue_posts")
+    full_catalogue_posts: int = Field(
+        20_000, ge=1, description="up to this many posts all are scored; beyond, retrieved ones"
+    )
+    candidates: int = Field(
+        1_000, ge=20, description="posts that each retriever hands to the ranker beyond full_catalogue_posts"
+    )
     train_days: int = Field(28, ge=1, description="days before as-of from which training cases are drawn")
     train_groups: int = Field(12_000, ge=10, description="training cases (user, bucket) at most")
     train_negatives: int = Field(100, ge=5, description="sampled untouched posts in a training case")
@@ -73,8 +84,12 @@ class BatchSettings(BaseSettings):
     learning_rate: float = Field(0.08, gt=0, le=1)
     seed: int = Field(0, ge=0)
 
-    generation_ttl_h: float = Field(72, gt=0, description="every key of a generation expires after this many hours, or 10 % later")
-    keep_generations: int = Field(3, ge=2, description="generations kept in Redis, the live one included; older ones are unlinked")
+    generation_ttl_h: float = Field(
+        72, gt=0, description="every key of a generation expires after this many hours, or 10 % later"
+    )
+    keep_generations: int = Field(
+        3, ge=2, description="generations kept in Redis, the live one included; older ones are unlinked"
+    )
     publish_batch: int = Field(500, ge=1, le=10_000, description="users whose slates go to Redis in one round trip")
     schedule: str = Field("5 * * * *", description="when `hourfeed schedule` runs a batch: a cron expression, in UTC")
 

@@ -24,17 +24,17 @@ COMMANDS = {
 class _LateGroup(click.Group):
     """Imports a command's file only when that command is asked for, so that light commands stay quick."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
         return sorted(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"cli.{cmd_name}")
         command: click.Command = module.command
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(sorted(COMMANDS.items()))
 
@@ -47,7 +47,13 @@ def main() -> None:
 
 def _is_ours(error: Exception) -> bool:
     return any(
-        f"{kind.__module__}.{kind.__name__}" in {"slates.errors.SlatesError", "source.errors.SourceError", "batch.errors.BatchError", "demo.errors.DemoError"}
+        f"{kind.__module__}.{kind.__name__}"
+        in {
+            "slates.errors.SlatesError",
+            "source.errors.SourceError",
+            "batch.errors.BatchError",
+            "demo.errors.DemoError",
+        }
         for kind in type(error).__mro__
     )
 
@@ -56,7 +62,7 @@ def run() -> None:
     """Run the command line."""
     try:
         main.main(standalone_mode=True)
-    except Exception as error:  # noqa: BLE001 - the last line before the user
+    except Exception as error:
         message: Any = remedy_for(error) or (f"error: {error}" if _is_ours(error) else None)
         if message is None:
             raise

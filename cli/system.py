@@ -21,7 +21,7 @@ def remedy_for(error: BaseException) -> str | None:
 def main() -> int:
     """Import the one package that needs a system library; print the remedy and return 1 when it is missing."""
     try:
-        import lightgbm  # noqa: F401, PLC0415 - the import is the check
+        import lightgbm  # noqa: F401 - the import is the check
     except OSError as error:
         message = remedy_for(error)
         if message is None:

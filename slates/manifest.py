@@ -20,7 +20,7 @@ class Manifest:
     """All that is known of a generation.
 
     `first_bucket` and `last_bucket` are hours since 1970 (see slates.bucket); times are aware and in UTC, to the
-    second. `bytes` counts the slates as encoded, without Redis's own overhead. `seconds` is by stage.
+    second. `slate_bytes` counts the slates as encoded, without Redis's own overhead. `seconds` is by stage.
     """
 
     id: str
@@ -37,7 +37,7 @@ class Manifest:
     segments: int
     shards: int
     top_n: int
-    bytes: int
+    slate_bytes: int
     codec: str
     ranker: str
     user_id_type: IdType

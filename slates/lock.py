@@ -1,0 +1,145 @@
+"""One batch at a time, on any number of machines, and a number that fences the ones that lost their turn."""
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+from redis import Redis
+from redis.client import Pipeline
+from redis.exceptions import RedisError, WatchError
+
+from slates.errors import LockHeldError, StaleRunError
+from slates.keys import Keys
+
+_POLL_S = 0.2
+
+
+class RunLock:
+    """Holds `{prefix}:lock` while a batch runs, renewed from a thread of its own.
+
+    `seq` is this run's fencing number: it rises with every run, and publishing compares it (generations.flip).
+    A holder that died on this very host is seen at once; one that died elsewhere after `ttl_s`.
+    """
+
+    def __init__(self, redis: Redis, keys: Keys, *, ttl_s: float = 30.0, wait_s: float = 60.0) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._ttl_ms = int(ttl_s * 1000)
+        self._wait_s = wait_s
+        self._stop = threading.Event()
+        self._renewer = threading.Thread(target=self._renew, name="lock-renewer", daemon=True)
+        self.seq = 0
+        self.value = b""
+
+    def __enter__(self) -> Self:
+        """Take the lock, waiting up to `wait_s`; raise LockHeldError when another run still holds it then."""
+        deadline = time.monotonic() + self._wait_s
+        self.seq = self._redis.incr(self._keys.seq)
+        self.value = _describe(self.seq)
+        while not self._redis.set(self._keys.lock, self.value, nx=True, px=self._ttl_ms):
+            holder = cast("bytes | None", self._redis.get(self._keys.lock))
+            if holder is not None and _is_dead_here(holder):
+                replace_if(self._redis, self._keys.lock, holder, None)
+            elif time.monotonic() > deadline:
+                msg = (
+                    f"another batch holds {self._keys.lock} ({_who(holder)}); wait for it, or look at `hourfeed status`"
+                )
+                raise LockHeldError(msg)
+            else:
+                time.sleep(_POLL_S)
+        self._renewer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the lock back if it is still ours."""
+        self._stop.set()
+        self._renewer.join()
+        try:
+            replace_if(self._redis, self._keys.lock, self.value, None)
+        except RedisError:
+            if error is None:
+                raise
+
+    def check(self) -> None:
+        """Raise StaleRunError when the lock is no longer ours."""
+        if self._redis.get(self._keys.lock) != self.value:
+            raise StaleRunError(self._lost())
+
+    def guard(self, pipeline: Pipeline) -> None:
+        """Watch the lock in `pipeline`, so that its transaction fails once the lock is lost; raise if it is already."""
+        cast("Any", pipeline).watch(self._keys.lock)
+        if cast("Any", pipeline).get(self._keys.lock) != self.value:
+            raise StaleRunError(self._lost())
+
+    def _lost(self) -> str:
+        return f"run {self.seq} lost {self._keys.lock} (paused too long, or taken over), so it publishes nothing"
+
+    def _renew(self) -> None:
+        while not self._stop.wait(self._ttl_ms / 3000):
+            try:
+                if not replace_if(self._redis, self._keys.lock, self.value, self.value, self._ttl_ms):
+                    return
+            except RedisError:
+                continue  # a later renewal may still be in time, and flip checks in any case
+
+
+def replace_if(redis: Redis, key: str, old: bytes, new: bytes | None, ttl_ms: int | None = None) -> bool:
+    """Set `key` to `new` (None: delete it) if it holds `old`; say whether it did."""
+    with redis.pipeline() as pipeline:
+        try:
+            cast("Any", pipeline).watch(key)
+            if cast("Any", pipeline).get(key) != old:
+                return False
+            pipeline.multi()
+            if new is None:
+                pipeline.delete(key)
+            else:
+                pipeline.set(key, new, px=ttl_ms)
+            pipeline.execute()
+        except WatchError:
+            return False
+    return True
+
+
+def _describe(seq: int) -> bytes:
+    holder = {"seq": seq, "host": _host(), "pid": os.getpid(), "token": uuid.uuid4().hex}
+    return json.dumps(holder, separators=(",", ":")).encode()
+
+
+def _host() -> str:
+    """Name the set of processes in which a pid is unique: the host, its boot and its pid namespace."""
+    parts = [socket.gethostname()]
+    boot_id = Path("/proc/sys/kernel/random/boot_id")
+    namespace = Path("/proc/self/ns/pid")
+    if boot_id.exists():
+        parts += [boot_id.read_text().strip()[:8], str(namespace.stat().st_ino)]
+    return "/".join(parts)
+
+
+def _is_dead_here(holder: bytes) -> bool:
+    try:
+        known = json.loads(holder)
+        if known["host"] != _host():
+            return False
+        os.kill(int(known["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, KeyError, TypeError, PermissionError):
+        return False
+    return False
+
+
+def _who(holder: bytes | None) -> str:
+    try:
+        known = json.loads(holder or b"")
+        return f"run {known['seq']}, process {known['pid']} on {known['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "holder unknown"
