@@ -1,6 +1,6 @@
 """Keeps one server alive for as long as any client is, and not a moment longer.
 
-Started by `demo.services`, detached from the client's terminal. The kernel does the book-keeping, so it holds
+Started by `demo.held`, detached from the client's terminal. The kernel does the book-keeping, so it holds
 however a process ends, SIGKILL included:
 
 - Every client holds a shared flock on `clients.lock`. The supervisor waits for the exclusive one, which it is given
@@ -60,7 +60,7 @@ def _took(lock: int, within_s: float = 0.5) -> bool:
 
 def _start(spec: dict[str, Any], server_lock: int, log: int) -> subprocess.Popen[bytes]:
     user, group = spec["user"] or (None, None)
-    return subprocess.Popen(  # noqa: S603 - the command is ours, from demo.services
+    return subprocess.Popen(  # noqa: S603 - the command is ours, from demo.held
         spec["argv"],
         cwd=spec["cwd"],
         stdin=subprocess.DEVNULL,
@@ -83,12 +83,12 @@ def _write_endpoint(folder: Path, url: str, pid: int) -> None:
 def supervise(spec: dict[str, Any], say: Callable[[str], None]) -> None:
     """Start the server of `spec`, say `started`, and return when it has ended: by itself or with its last client."""
     folder = Path(spec["folder"])
-    server_lock = os.open(folder / "server.lock", os.O_RDWR | os.O_CREAT)
+    server_lock = os.open(folder / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
     if not _took(server_lock):
         say(BUSY)
         return
     (folder / "endpoint.json").unlink(missing_ok=True)
-    log = os.open(folder / "server.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+    log = os.open(folder / "server.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     server = _start(spec, server_lock, log)
     _write_endpoint(folder, spec["url"], server.pid)
 
@@ -99,7 +99,7 @@ def supervise(spec: dict[str, Any], say: Callable[[str], None]) -> None:
         last_resort.start()
 
     def stop_after_the_last_client() -> None:
-        clients = os.open(folder / "clients.lock", os.O_RDWR | os.O_CREAT)
+        clients = os.open(folder / "clients.lock", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(clients, fcntl.LOCK_EX)  # kept to the end of the process: a new client waits for a new server
         stop()
 

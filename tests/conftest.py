@@ -21,7 +21,8 @@ from psycopg2 import sql
 from redis import Redis
 
 from demo.errors import DemoError
-from demo.services import HeldServer, Launch, hold_redis, hold_server, is_running
+from demo.held import HeldServer, Launch, hold_server, is_running
+from demo.services import hold_redis
 from slates.client import connect
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -187,7 +188,7 @@ def _reachable(bin_: Path, home: Path, user: tuple[int, int] | None) -> Path:
 
 def _run_as(user: tuple[int, int] | None, argv: Sequence[Path | str], cwd: Path) -> None:
     uid, gid = user or (None, None)
-    groups = [] if user else None
+    groups: list[int] | None = [] if user else None
     subprocess.run(
         argv, cwd=cwd, user=uid, group=gid, extra_groups=groups, check=True, capture_output=True, text=True, timeout=120
     )
