@@ -27,7 +27,7 @@ from slates.client import RedisError, connect
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = "import os, pathlib, sys, demo.services; s = demo.services.hold_redis(pathlib.Path(sys.argv[1])); "
 SAY_AND_WAIT = "print(s.url, flush=True); sys.stdin.read()"
-FORK_AND_LEAVE = "os.fork() and os._exit(0); " + SAY_AND_WAIT
+FORK_AND_LEAVE = "os.fork() and (s.close(), os._exit(0)); " + SAY_AND_WAIT
 
 
 @contextlib.contextmanager
@@ -128,9 +128,11 @@ def test_forked_worker_keeps_hold_when_its_parent_has_gone(state: Path) -> None:
     with client_process(state, FORK_AND_LEAVE) as parent:
         url = read_line(parent.stdout)
         assert parent.wait(20) == 0
-        with client_process(state) as other:  # its end makes the supervisor look whether a client is left
-            read_line(other.stdout)
-        assert answers(url)
+        server = endpoint(state).pid
+        for _ in range(2):  # a server that nobody held would have been stopped before we get hold of one
+            with hold_redis(state) as service:
+                assert service.url == url
+                assert endpoint(state).pid == server
         close(parent.stdin)  # the worker's too
         eventually(ended(state))
 
@@ -296,10 +298,9 @@ def test_server_that_never_answers_is_an_error_and_is_stopped(tmp_path: Path) ->
 
 
 def test_program_that_is_missing_is_an_error_that_names_it(tmp_path: Path) -> None:
+    missing = (str(tmp_path / "no-such-server"),)
     with pytest.raises(DemoError, match=r"no-such-server.*No such file"):
-        hold_server(
-            tmp_path / "service", lambda port: Launch(("no-such-server",), "", str(tmp_path)), lambda url: False
-        )
+        hold_server(tmp_path / "service", lambda port: Launch(missing, "", str(tmp_path)), lambda url: False)
 
 
 def test_state_folder_that_is_a_file_is_an_error_that_names_the_setting(tmp_path: Path) -> None:
@@ -355,27 +356,35 @@ def test(redis_url, postgres_url):
 """
 
 
-def test_servers_of_the_tests_end_when_pytest_is_killed(tmp_path: Path, postgres_url: str) -> None:
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A temporary folder that the user of the tests' Postgres may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="hourfeed-killed-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_servers_of_the_tests_end_when_pytest_is_killed(tmp_path: Path, open_folder: Path, postgres_url: str) -> None:
     (tmp_path / "test_never_ends.py").write_text(TEST_THAT_NEVER_ENDS)
-    home = Path(tempfile.mkdtemp(prefix="hourfeed-killed-"))
-    home.chmod(0o755)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "test_never_ends.py"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(home)}
+    search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": search, "TMPDIR": str(open_folder)}
+    urls = tmp_path / "urls"
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL) as session:
         try:
-            eventually((tmp_path / "urls").exists, within_s=60)
+            eventually(lambda: urls.exists() or session.poll() is not None, within_s=60)
         finally:
             session.kill()
-    ports = [urlsplit(url).port for url in (tmp_path / "urls").read_text().splitlines()]
-    assert len(ports) == 2
-    for port in ports:
-        assert port is not None
-        eventually(lambda port=port: not _is_open(port))  # type: ignore[misc]
-    eventually(lambda: not list(home.rglob("postmaster.pid")))
-    shutil.rmtree(home)
+    redis_port, postgres_port = (urlsplit(url).port for url in urls.read_text().split())
+    eventually(lambda: not _is_open(redis_port))
+    eventually(lambda: not _is_open(postgres_port))
+    folders = [lock.parent for lock in open_folder.rglob("server.lock")]
+    assert len(folders) == 2
+    eventually(lambda: not any(is_running(folder) for folder in folders))
 
 
-def _is_open(port: int) -> bool:
+def _is_open(port: int | None) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=2).close()
     except OSError:
