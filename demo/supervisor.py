@@ -12,6 +12,7 @@ macOS has no PR_SET_PDEATHSIG: there a server outlives a supervisor that was kil
 the next client finds that server and uses it.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -107,7 +108,8 @@ def supervise(spec: dict[str, Any], say: Callable[[str], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, stop)
     threading.Thread(target=stop_after_the_last_client, daemon=True).start()
-    say(STARTED)
+    with contextlib.suppress(BrokenPipeError):  # that client is gone; another may be waiting for the same server
+        say(STARTED)
     os.dup2(log, sys.stderr.fileno())
     os.dup2(log, sys.stdout.fileno())  # closes the client's pipe
     server.wait()
