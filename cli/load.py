@@ -1,0 +1,79 @@
+"""`hourfeed load`: users, posts and events from files into the database."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from cli.context import read_settings
+
+if TYPE_CHECKING:
+    from source.load import LoadReport
+
+
+@click.command("load")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+def command(folder: Path) -> None:
+    """Load users, posts and events from the files in DIR into the database.
+
+    Looked for are users, posts and events (or user_data, post_text_df, feed_data) as .csv, .csv.gz or .parquet, any
+    of them. Loading a file again is harmless: an event is kept once, users and posts are replaced. Rows that cannot
+    be used are counted, and set aside in a quarantine file with their line number and the reason.
+    """
+    settings = read_settings()
+    from source.engine import open_engine
+    from source.load import load_folder
+
+    engine = open_engine(settings.database_url, settings.state)
+    try:
+        with _Bars() as bars:
+            quarantine = settings.state / "quarantine"
+            report = load_folder(folder, engine, settings.source, settings.actions, quarantine, bars.show)
+    finally:
+        engine.dispose()
+    _print(report)
+
+
+class _Bars(Progress):
+    """A bar for each file, by its bytes, with rows and rows a second; on standard error, if that is a terminal."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        rows = TextColumn("{task.fields[rows]:>11,} rows {task.fields[rate]:>9,}/s")
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), rows)
+        super().__init__(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
+        self._bars: dict[Path, TaskID] = {}
+
+    def show(self, path: Path, bytes_read: int, rows: int) -> None:
+        """Draw how far a file is."""
+        if path not in self._bars:
+            size = max(path.stat().st_size, bytes_read)
+            self._bars[path] = self.add_task(path.name, total=size, rows=0, rate=0)
+        bar = self._bars[path]
+        elapsed_s = self.tasks[bar].elapsed or 0
+        self.update(bar, completed=bytes_read, rows=rows, rate=int(rows / elapsed_s) if elapsed_s else 0)
+
+
+def _print(report: "LoadReport") -> None:
+    table = Table("file", "holds")
+    for column in ("rows", "new", "already there", "quarantined", "rows/s"):
+        table.add_column(column, justify="right")
+    for file in report.files:
+        bad = sum(file.quarantined.values())
+        counts = (file.rows, file.new, file.known, bad, int(file.rows / max(file.seconds, 1e-3)))
+        table.add_row(Text(file.path.name), file.kind, *(f"{count:,}" for count in counts))
+    Console().print(table)
+    for file in report.files:
+        for reason, count in sorted(file.quarantined.items(), key=lambda entry: -entry[1]):
+            click.echo(f"{file.path.name}: {count:,} rows set aside: {reason}")
+        if file.quarantine_path:
+            click.echo(f"{file.path.name}: the rows set aside are in {file.quarantine_path}")
+        if file.ignored_columns:
+            names = ", ".join(name or "(without a name)" for name in file.ignored_columns)
+            click.echo(f"{file.path.name}: columns not loaded: {names}")
+    if report.ignored:
+        click.echo(f"files not loaded: {', '.join(report.ignored)}")

@@ -1,0 +1,111 @@
+"""Finds the files of users, posts and events in a folder, and reads each in chunks of rows."""
+
+import gzip
+import zlib
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from source.chunk import Chunk
+from source.csv_rows import CsvRows
+from source.errors import SourceError
+from source.parquet_rows import ParquetRows
+from source.tables import Kind
+
+if TYPE_CHECKING:
+    from io import BufferedReader
+
+CHUNK_ROWS = 50_000
+STEMS: dict[Kind, tuple[str, ...]] = {
+    "users": ("users", "user_data"),
+    "posts": ("posts", "post_text_df", "post_data", "post_topics"),
+    "events": ("events", "feed_data"),
+}
+ENDINGS = (".csv", ".csv.gz", ".parquet")
+_RECORD_LINES: dict[Kind, int] = {"users": 2_000, "posts": 2_000, "events": 1}
+"""An event has no field in which a line could end; texts of posts have."""
+
+
+def find_files(folder: Path) -> tuple[dict[Kind, Path], list[str]]:
+    """Return the file of each kind that is there, and the names of the files that are none.
+
+    Raises SourceError when nothing is found, and when two files are of one kind.
+    """
+    if not folder.is_dir():
+        raise SourceError(f"{folder} is not a folder; give the folder with the files of users, posts and events")
+    kinds: dict[str, Kind] = {f"{stem}{end}": kind for kind in STEMS for stem in STEMS[kind] for end in ENDINGS}
+    found: dict[Kind, Path] = {}
+    ignored = []
+    for path in sorted(folder.iterdir()):
+        kind = kinds.get(path.name.lower())
+        if kind is None or not path.is_file():
+            ignored += [] if path.name.startswith(".") else [path.name]
+        elif kind in found:
+            raise SourceError(
+                f"{found[kind].name} and {path.name} in {folder} both hold {kind}; leave one of them there"
+            )
+        else:
+            found[kind] = path
+    if not found:
+        names = "; ".join(f"{kind}: {' or '.join(stems)}" for kind, stems in STEMS.items())
+        raise SourceError(
+            f"{folder} holds none of the files that are looked for ({names}), "
+            f"each ending in {' or '.join(ENDINGS)}; it holds {', '.join(ignored) or 'nothing'}"
+        )
+    return {kind: found[kind] for kind in STEMS if kind in found}, ignored
+
+
+class RowFile:
+    """A file while it is read: `header` names its columns."""
+
+    def __init__(self, path: Path, rows: CsvRows | ParquetRows) -> None:
+        self.path = path
+        self.header = rows.header
+        self._rows = rows
+
+    def chunks(self, rows: int = CHUNK_ROWS) -> Generator[Chunk]:
+        """Give the rows, up to so many at once.
+
+        Raises SourceError where the file breaks off (a truncated gzip, say), after the rows before that point.
+        """
+        with _reading(self.path):
+            yield from self._rows.chunks(rows)
+
+
+@contextmanager
+def open_rows(path: Path, kind: Kind) -> Iterator[RowFile]:
+    """Open a file of rows; raise SourceError when it has no header or cannot be read at all."""
+    with ExitStack() as stack:
+        with _reading(path):
+            raw = stack.enter_context(path.open("rb"))
+            name = path.name.lower()
+            rows: CsvRows | ParquetRows
+            if name.endswith(".parquet"):
+                rows = ParquetRows(raw, path.stat().st_size)
+            else:
+                stream: BufferedReader | gzip.GzipFile = raw
+                if name.endswith(".gz"):
+                    stream = stack.enter_context(gzip.GzipFile(fileobj=raw))
+                rows = CsvRows(stream, path.name, _RECORD_LINES[kind], raw.tell)
+        _check_header(path, rows.header)
+        yield RowFile(path, rows)
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    twice = sorted({name for name in header if name and header.count(name) > 1})
+    if twice:
+        raise SourceError(
+            f"the columns of {path.name} must have names of their own; twice there is {', '.join(twice)!r}"
+        )
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+        words = str(error).partition("\n")[0] or type(error).__name__
+        raise SourceError(f"{path.name} is damaged or not what its ending says: {words}") from error

@@ -1,0 +1,66 @@
+"""Keeps the rows that could not be used, each with its line number and the reason, in a file for each file."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from source.chunk import BadRow
+from source.errors import SourceError
+
+_COLUMNS = ("file", "line", "reason", "row")
+
+
+class Quarantine:
+    """The folder of quarantine files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def of(self, file_name: str) -> "QuarantineFile":
+        """Begin the quarantine of one file; what an earlier load of that file left is removed."""
+        return QuarantineFile(self._folder / f"{file_name}.csv", file_name)
+
+
+class QuarantineFile:
+    """`<file name>.csv` with the columns file, line, reason, row; it exists only when there is a bad row."""
+
+    def __init__(self, path: Path, file_name: str) -> None:
+        self.path = path
+        self.counts: Counter[str] = Counter()
+        self._file_name = file_name
+        self._stream: TextIO | None = None
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise SourceError(f"the quarantine file {path} cannot be replaced: {error.strerror}") from error
+
+    def add(self, rows: Iterable[BadRow]) -> None:
+        """Write rows to the file and count them by reason."""
+        for row in rows:
+            self.counts[row.reason] += 1
+            self._writer().writerow((self._file_name, *row))
+
+    def _writer(self) -> Any:
+        if self._stream is None:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._stream = self.path.open("w", encoding="utf-8", newline="")
+            except OSError as error:
+                raise SourceError(f"the quarantine file {self.path} cannot be written: {error.strerror}") from error
+            self._csv = csv.writer(self._stream, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+            self._csv.writerow(_COLUMNS)
+        return self._csv
+
+    def __enter__(self) -> "QuarantineFile":
+        """Close the file at the end of the block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        if self._stream is not None:
+            self._stream.close()
