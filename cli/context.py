@@ -1,10 +1,19 @@
-"""What every command begins with: the settings, and from them the connections it needs."""
+"""What commands begin with: the settings, and from them the database and Redis."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 
+import click
 from pydantic import ValidationError
+from redis import Redis
 
 from batch.settings import BatchSettings
+from slates.client import connect
+from slates.errors import SlatesError
+
+_SECRET = {"database_url", "redis_url", "DATABASE_URL", "REDIS_URL"}
 
 
 def read_settings(**given: object) -> BatchSettings:
@@ -14,5 +23,45 @@ def read_settings(**given: object) -> BatchSettings:
     except ValidationError as error:
         for problem in error.errors():
             name = ".".join(str(part) for part in problem["loc"])
-            sys.stderr.write(f"error: setting {name} = {problem['input']!r}: {problem['msg']}\n")
+            value = "" if name in _SECRET else f" = {problem['input']!r}"
+            sys.stderr.write(f"error: setting {name}{value}: {problem['msg']}\n")
         sys.exit(2)
+
+
+def parse_time(option: str, text: str) -> datetime:
+    """Read an ISO 8601 time, UTC where it has no offset; raise click's usage error on anything else."""
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        msg = f"{text!r} is not a time; write it as in 2021-12-20T15:00 (UTC) or 2021-12-20T18:00+03:00"
+        raise click.BadParameter(msg, param_hint=option) from error
+    return moment.replace(microsecond=0)
+
+
+@contextmanager
+def open_redis(settings: BatchSettings) -> Iterator[Redis]:
+    """Connect to REDIS_URL, or to the embedded server in the state folder, held for as long as the block runs."""
+    if settings.redis_url:
+        with connect(settings.redis_url) as redis, _named_failures():
+            yield redis
+        return
+    from demo.services import hold_redis  # only where it is wanted
+
+    with hold_redis(settings.state) as service, connect(service.url) as redis, _named_failures():
+        yield redis
+
+
+@contextmanager
+def _named_failures() -> Iterator[None]:
+    """Turn what redis-py raises where a server cannot be reached into a sentence; URL and password stay out of it."""
+    from redis.exceptions import AuthenticationError, ConnectionError, TimeoutError  # noqa: A004 - redis-py's names
+
+    try:
+        yield
+    except AuthenticationError as error:
+        msg = "Redis refused the user or password of REDIS_URL"
+        raise SlatesError(msg) from error
+    except (ConnectionError, TimeoutError) as error:
+        msg = f"Redis does not answer ({error}); is the server that REDIS_URL names running?"
+        raise SlatesError(msg) from error

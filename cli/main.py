@@ -1,6 +1,7 @@
 """The entry of `hourfeed`: finds the command, and turns errors into a line on standard error and an exit code."""
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -60,6 +61,7 @@ def _is_ours(error: Exception) -> bool:
 
 def run() -> None:
     """Run the command line."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # else idle OpenMP threads spin, and starve what else runs
     try:
         main.main(standalone_mode=True)
     except Exception as error:

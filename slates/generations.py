@@ -33,10 +33,11 @@ def expiry_s(key: str, ttl_s: float) -> int:
 
 @dataclass
 class Written:
-    """What a writer has put into Redis so far."""
+    """What a writer has put into Redis so far: fields of hashes, bytes of their values, bytes of the longest value."""
 
     fields: int = 0
     bytes: int = 0
+    longest: int = 0
 
 
 class GenerationWriter:
@@ -51,7 +52,7 @@ class GenerationWriter:
         self._ttl_s = ttl_s
         self._batch = batch
         self._samples: list[Row] = []
-        self._shards: set[int] = set()
+        self.shards: set[int] = set()
         self.manifest = manifest
         self.written = Written()
 
@@ -72,7 +73,7 @@ class GenerationWriter:
             pipeline.sadd(shards_key, shard)
             pipeline.expire(shards_key, expiry_s(shards_key, self._ttl_s))
             pipeline.execute()
-        self._shards.add(shard)
+        self.shards.add(shard)
 
     def write_shared(self, rows: Iterable[Row]) -> None:
         """Write hashes that belong to no single user: the segments' and the popular slates."""
@@ -90,11 +91,11 @@ class GenerationWriter:
     def verify(self, expected_fields: int) -> None:
         """Compare counts, and a sample read back byte for byte; raise VerificationError at any difference."""
         if self.written.fields != expected_fields:
-            msg = f"generation {self.manifest.id}: {self.written.fields} fields were new in Redis, {expected_fields} were sent"
+            msg = f"generation {self.manifest.id}: {self.written.fields} fields were new, not {expected_fields}"
             raise VerificationError(msg)
         found = self._redis.scard(self._keys.shards(self.manifest.id))
-        if found != len(self._shards):
-            msg = f"generation {self.manifest.id}: {found} of {len(self._shards)} shards are noted in Redis"
+        if found != len(self.shards):
+            msg = f"generation {self.manifest.id}: {found} of {len(self.shards)} shards are noted in Redis"
             raise VerificationError(msg)
         for batch in _batches(self._samples, self._batch):
             with self._redis.pipeline(transaction=False) as pipeline:
@@ -143,7 +144,9 @@ class GenerationWriter:
     def _write_rows(self, rows: Iterable[Row]) -> None:
         for batch in _batches(rows, self._batch):
             self.written.fields += self._send(batch)
-            self.written.bytes += sum(len(value) for _, fields in batch for value in fields.values())
+            lengths = [len(value) for _, fields in batch for value in fields.values()]
+            self.written.bytes += sum(lengths)
+            self.written.longest = max(self.written.longest, *lengths)
 
     def _send(self, batch: Sequence[Row]) -> int:
         with self._redis.pipeline(transaction=False) as pipeline:
@@ -226,7 +229,7 @@ def retire(
 
 
 def listpack_warning(redis: Redis, slate_bytes: int) -> str | None:
-    """Say what it costs when Redis does not keep slates of `slate_bytes` compact, None when it does or will not tell."""
+    """Say what it costs when Redis does not keep slates compact, None when it does or will not tell."""
     try:
         answer = cast("dict[Any, Any]", redis.config_get("hash-max-*-value"))
     except RedisError:
@@ -235,7 +238,7 @@ def listpack_warning(redis: Redis, slate_bytes: int) -> str | None:
     if not limits or max(limits) >= slate_bytes:
         return None
     return (
-        f"Redis has hash-max-listpack-value {max(limits)}, a slate takes {slate_bytes} bytes: the slates will take about "
+        f"Redis has hash-max-listpack-value {max(limits)}, a slate takes {slate_bytes} bytes: the slates take about "
         f"1.5 times the memory. Set it with: redis-cli CONFIG SET hash-max-listpack-value {max(128, 2 * slate_bytes)}"
     )
 

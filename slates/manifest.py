@@ -48,6 +48,11 @@ class Manifest:
     previous: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def hours(self) -> int:
+        """Return how many buckets the generation has."""
+        return self.last_bucket - self.first_bucket + 1
+
     def to_hash(self) -> dict[str, str]:
         """Write the manifest as the fields of a Redis hash."""
         return {name: _write(name, getattr(self, name)) for name in _NAMES}

@@ -1,0 +1,150 @@
+"""Training cases: what users went on to touch after past moments, with the features of those moments.
+
+A run at τ publishes buckets τ … τ + hours and knows nothing after τ. So a case is (user, bucket, lag) with the features
+as of a past moment, and the posts that the user touched for the first time in that bucket against sampled untouched
+ones.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batch.features.matrix import Column, gather
+from batch.features.view import History, View
+from batch.tables import HOUR_S, Ints
+
+_MOMENTS = 60
+_HOT_POSTS = 200
+_HOT_SHARE = 0.6
+_WARM_UP = 0.2
+"""Share of a short log that is left to fill the features before the first case."""
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Rows by group. matrix : float32 (n_rows, n_columns). grade : int32 (n_rows,), 0 untouched. group : sizes."""
+
+    matrix: NDArray[np.float32]
+    grade: NDArray[np.int32]
+    group: Ints
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How cases are drawn: from the last `days`, at most `groups`, each with about `negatives` untouched posts."""
+
+    days: int
+    groups: int
+    negatives: int
+    hours: int
+    seed: int
+
+
+def moments_before(history: History, as_of_s: int, sampling: Sampling) -> list[int]:
+    """Return past as-of times, oldest first: whole steps of hours before `as_of_s`, that have a past of their own."""
+    times = history.tables.events.at_s
+    if not len(times):
+        return []
+    first = int(times[0])
+    begin = max(as_of_s - sampling.days * 24 * HOUR_S, first + int(_WARM_UP * (as_of_s - first)))
+    step = max(1, -(-(as_of_s - begin) // (_MOMENTS * HOUR_S)))
+    step += step % 2 == 0 and step > 1  # an odd step meets every hour of the day
+    return list(range(as_of_s - step * HOUR_S, begin, -step * HOUR_S))[::-1]
+
+
+def draw_cases(
+    history: History,
+    columns: list[Column],
+    as_of_s: int,
+    sampling: Sampling,
+    pool_at: Callable[[View], Ints],
+    progress: Callable[[int, int], None],
+) -> Cases:
+    """Draw the cases of all past moments; `progress` hears (moments done, moments)."""
+    moments = moments_before(history, as_of_s, sampling)
+    drawn: list[Cases] = []
+    for place, moment_s in enumerate(moments):
+        view = View(history, moment_s)
+        view.pool = pool_at(view)
+        random = np.random.default_rng([sampling.seed, moment_s])
+        share = sampling.groups // len(moments) + 1
+        drawn.append(_cases_at(view, columns, as_of_s, sampling, share, random))
+        progress(place + 1, len(moments))
+    return Cases(
+        matrix=np.concatenate([c.matrix for c in drawn] or [np.zeros((0, len(columns)), dtype=np.float32)]),
+        grade=np.concatenate([c.grade for c in drawn] or [np.zeros(0, dtype=np.int32)]),
+        group=np.concatenate([c.group for c in drawn] or [np.zeros(0, dtype=np.int64)]),
+    )
+
+
+def _cases_at(
+    view: View, columns: list[Column], as_of_s: int, sampling: Sampling, most: int, random: np.random.Generator
+) -> Cases:
+    user, bucket, place, grade = _touched(view, as_of_s, sampling.hours)
+    case = user * 2**31 + bucket
+    chosen = np.unique(case)
+    if len(chosen) > most:
+        chosen = np.sort(random.choice(chosen, most, replace=False))
+    kept = np.isin(case, chosen)
+    at = np.searchsorted(chosen, case[kept])
+    against = _untouched(view, chosen // 2**31, sampling.negatives, random)
+    rows = np.concatenate([at * view.n_posts + place[kept], against])
+    grades = np.concatenate([grade[kept], np.zeros(len(against), dtype=np.int32)])
+    rows, first = np.unique(rows, return_index=True)  # a touched post stands first, so its grade stays
+    group_of, place_of = rows // view.n_posts, rows % view.n_posts
+    user_of, bucket_of = chosen[group_of] // 2**31, chosen[group_of] % 2**31
+    return Cases(
+        matrix=gather(view, columns, user_of, place_of, bucket_of),
+        grade=grades[first].astype(np.int32),
+        group=np.bincount(group_of, minlength=len(chosen)) if len(chosen) else np.zeros(0, dtype=np.int64),
+    )
+
+
+def _touched(view: View, as_of_s: int, hours: int) -> tuple[Ints, Ints, Ints, NDArray[np.int32]]:
+    """Return what was touched for the first time in the buckets that a run at τ would have published.
+
+    Each (user, bucket, post) once, with the highest grade of the user's actions on the post in that bucket. Posts that
+    were not in the pool at τ cannot be shown and are left out.
+    """
+    tables = view.history.tables
+    events = tables.events
+    first_bucket = view.tau_s // HOUR_S
+    end_s = min((first_bucket + hours) * HOUR_S, as_of_s)
+    span = slice(view.n_events, int(np.searchsorted(events.at_s, end_s, side="left")))
+    place_of = np.full(view.n_posts, -1, dtype=np.int64)
+    place_of[view.pool] = np.arange(len(view.pool))
+    user, post = events.user[span].astype(np.int64), events.post[span].astype(np.int64)
+    bucket, place = events.at_s[span] // HOUR_S, place_of[post]
+    met = (user * view.n_posts + post) * (hours + 1) + bucket - first_bucket
+    new = np.isin(met, met[view.history.first[span]]) & (
+        place >= 0
+    )  # a like in the bucket of the first view counts too
+    cell = (user[new], bucket[new], place[new])
+    grade = tables.relevance[events.action[span]][new].astype(np.int32)
+    order = np.lexsort((-grade, *cell[::-1]))
+    user, bucket, place, grade = cell[0][order], cell[1][order], cell[2][order], grade[order]
+    same = (np.diff(user) == 0) & (np.diff(bucket) == 0) & (np.diff(place) == 0)
+    keep = np.concatenate(([True], ~same)) if len(user) else np.zeros(0, dtype=bool)
+    return user[keep], bucket[keep], place[keep], grade[keep]
+
+
+def _untouched(view: View, users: Ints, negatives: int, random: np.random.Generator) -> Ints:
+    """Sample places in the pool for each user, hot ones more often, without those that the user had touched before τ.
+
+    Returns group × n_posts + place, with repeats. The pool is ordered by popularity, so the hot posts come first.
+    """
+    n_pool = len(view.pool)
+    if not n_pool or not len(users):
+        return np.zeros(0, dtype=np.int64)
+    n_hot = int(negatives * _HOT_SHARE)
+    hot = random.integers(0, min(_HOT_POSTS, n_pool), (len(users), n_hot))
+    any_post = random.integers(0, n_pool, (len(users), negatives - n_hot))
+    place = np.concatenate([hot, any_post], axis=1)
+    group = np.broadcast_to(np.arange(len(users))[:, None], place.shape)
+    events = view.history.tables.events
+    past = slice(0, view.n_events)
+    acted = np.unique(events.user[past].astype(np.int64) * view.n_posts + events.post[past])
+    fresh = ~np.isin(users[group] * view.n_posts + view.pool[place], acted)
+    return np.asarray((group * view.n_posts + place)[fresh])

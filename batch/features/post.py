@@ -1,0 +1,96 @@
+"""Features of a post as of τ."""
+
+import numpy as np
+
+from batch.features.registry import Feature, feature, register
+from batch.features.view import View
+from batch.tables import HOUR_S, Floats
+
+TEXT_DIMS = 8
+_RATE_PRIOR = 20.0
+
+for _hours in (1, 6, 24, 168):
+    register(
+        Feature(
+            f"touches_{_hours}h",
+            "post",
+            "C",
+            f"users who touched it for the first time in the last {_hours} h",
+            lambda view, hours=_hours: view.touches(hours),
+        )
+    )
+
+for _half_life in (2, 8, 72):
+    register(
+        Feature(
+            f"trend_{_half_life}h",
+            "post",
+            "AC" if _half_life == 8 else "C",
+            f"share of all first touches, each halved every {_half_life} h",
+            lambda view, half_life=_half_life: _share(view.decayed(half_life)),
+        )
+    )
+
+
+def _share(counts: Floats) -> Floats:
+    return np.asarray(counts / max(counts.sum(), 1e-9))
+
+
+@feature("trend_24h", "post", "AC", "share of all first touches, each halved every 24 h")
+def _trend(view: View) -> Floats:
+    return view.trend
+
+
+@feature("touches_all", "post", "AC", "users who ever touched it")
+def _touches_all(view: View) -> Floats:
+    return view.touches_all
+
+
+@feature("touches_a_day", "post", "AC", "first touches a day of its age: how much it is shown")
+def _touches_a_day(view: View) -> Floats:
+    return np.asarray(view.touches_all / (_age_h(view) / 24 + 1))
+
+
+@feature("strong_rate", "post", "AC", "share of its events that say more than a view, shrunk to the average")
+def _strong_rate(view: View) -> Floats:
+    events, past = view.history.tables.events, slice(0, view.n_events)
+    strong = np.bincount(events.post[past], weights=view.history.strong[past], minlength=view.n_posts)
+    total = np.bincount(events.post[past], minlength=view.n_posts)
+    average = strong.sum() / max(total.sum(), 1)
+    return np.asarray((strong + _RATE_PRIOR * average) / (total + _RATE_PRIOR))
+
+
+@feature("age_at_run_h", "post", "A", "hours since it was published (or first touched), at the run")
+def _age_h(view: View) -> Floats:
+    dated = view.history.tables.posts.dated_s
+    return np.where(dated < view.tau_s, view.tau_s - dated, np.nan) / HOUR_S
+
+
+@feature("topic", "post", "AC", "its topic, as a code by frequency")
+def _topic(view: View) -> Floats:
+    return np.where(view.history.topic == view.history.n_topics - 1, np.nan, view.history.topic)
+
+
+@feature("text_length", "post", "AC", "characters of its text")
+def _text_length(view: View) -> Floats:
+    lengths = np.array([len(text) for text in view.history.tables.posts.text], dtype=np.float64)
+    return np.where(lengths == 0, np.nan, lengths)
+
+
+def _text_component(view: View, dim: int) -> Floats:
+    text = view.history.text
+    if text is None or dim >= text.shape[1]:
+        return np.full(view.n_posts, np.nan)
+    return text[:, dim].astype(np.float64)
+
+
+for _dim in range(TEXT_DIMS):
+    register(
+        Feature(
+            f"text_{_dim}",
+            "post",
+            "A",
+            f"component {_dim} of its text vector",
+            lambda view, dim=_dim: _text_component(view, dim),
+        )
+    )

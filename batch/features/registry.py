@@ -1,0 +1,72 @@
+"""The registry: every feature is declared once, with its axes and the parts of the model that may use it.
+
+A tree of the ranker uses features of one part only, so that a score is a sum (docs/decisions/0003):
+
+    score(user, post, bucket) = A(user, post) + B(user, topic, bucket) + C(post, bucket)
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Axes = Literal[
+    "user", "post", "user×post", "segment×post", "user×topic", "topic", "topic×bucket", "bucket", "post×bucket"
+]
+Part = Literal["A", "B", "C"]
+Array = NDArray[np.float64] | NDArray[np.float32]
+Compute = Callable[..., Any]
+
+_ALLOWED: dict[Part, set[str]] = {
+    "A": {"user", "post", "user×post", "segment×post", "user×topic"},
+    "B": {"user×topic", "topic", "topic×bucket", "bucket"},
+    "C": {"post", "bucket", "post×bucket"},
+}
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature.
+
+    `compute` takes the point-in-time view; then the bucket where `bucket` is among the axes, or the user indices where
+    `user×post` are the axes. It returns float64 (float32 for `user×post`) of the shape that the axes say, NaN for
+    missing.
+    """
+
+    name: str
+    axes: Axes
+    parts: str
+    what: str
+    compute: Compute
+
+
+FEATURES: dict[str, Feature] = {}
+
+
+def feature(name: str, axes: Axes, parts: str, what: str) -> Callable[[Compute], Compute]:
+    """Declare the decorated function as the feature `name`, for the given parts ("A", "AC", …)."""
+
+    def declare(compute: Compute) -> Compute:
+        register(Feature(name, axes, parts, what, compute))
+        return compute
+
+    return declare
+
+
+def register(entry: Feature) -> None:
+    """Add a feature; raise ValueError where its name is taken or its axes do not fit its parts."""
+    if entry.name in FEATURES:
+        msg = f"feature {entry.name!r} is declared twice"
+        raise ValueError(msg)
+    for part in entry.parts:
+        if part not in get_args(Part) or entry.axes not in _ALLOWED[part]:  # type: ignore[index]
+            msg = f"feature {entry.name!r} with axes {entry.axes} cannot be in part {part!r}; see registry._ALLOWED"
+            raise ValueError(msg)
+    FEATURES[entry.name] = entry
+
+
+def columns(part: Part, *, skip: frozenset[str] = frozenset()) -> list[Feature]:
+    """Return the features of a part, in the order of declaration."""
+    return [entry for entry in FEATURES.values() if part in entry.parts and entry.name not in skip]

@@ -1,0 +1,62 @@
+"""Features of a user as of τ. Profile columns are features too (`profile.NAME`), by their type: see profile()."""
+
+import numpy as np
+
+from batch.features.registry import Feature, feature, register
+from batch.features.view import TASTE_ITEMS, View
+from batch.tables import HOUR_S, Floats, is_number
+
+_RATE_PRIOR = 20.0
+
+for _hours in (24, 168):
+    register(
+        Feature(
+            f"user_events_{_hours}h",
+            "user",
+            "A",
+            f"events of the user in the last {_hours} h",
+            lambda view, hours=_hours: np.bincount(
+                view.history.tables.events.user[view.window(hours)], minlength=view.n_users
+            ).astype(np.float64),
+        )
+    )
+
+
+@feature("user_events", "user", "A", "events of the user, ever")
+def _events(view: View) -> Floats:
+    return (view.end - view.history.start[:-1]).astype(np.float64)
+
+
+@feature("user_strong_rate", "user", "A", "share of the user's events that say more than a view, shrunk to the average")
+def _strong_rate(view: View) -> Floats:
+    events, past = view.history.tables.events, slice(0, view.n_events)
+    strong = np.bincount(events.user[past], weights=view.history.strong[past], minlength=view.n_users)
+    total = _events(view)
+    average = strong.sum() / max(total.sum(), 1.0)
+    return np.asarray((strong + _RATE_PRIOR * average) / (total + _RATE_PRIOR))
+
+
+@feature("user_idle_h", "user", "A", "hours since the user's last event, at the run")
+def _idle_h(view: View) -> Floats:
+    last = np.full(view.n_users, np.nan)
+    events = view.history.tables.events
+    last[events.user[: view.n_events]] = events.at_s[: view.n_events]
+    return np.asarray((view.tau_s - last) / HOUR_S)
+
+
+@feature("user_fresh_taste", "user", "A", "mean logarithm of the age in hours of the posts that the user last touched")
+def _fresh_taste(view: View) -> Floats:
+    history = view.history
+    age = np.log1p(np.maximum(np.nan_to_num(history.age_h), 0.0))[history.by_user]
+    total = np.concatenate(([0.0], np.cumsum(age)))
+    begin = np.maximum(history.start[:-1], view.end - TASTE_ITEMS)
+    count = view.end - begin
+    return np.where(count > 0, (total[view.end] - total[begin]) / np.maximum(count, 1), np.nan)
+
+
+def profile(view: View) -> dict[str, Floats]:
+    """Return the profile columns as numbers, texts as codes; each of shape (n_users,)."""
+    return {
+        f"profile.{name}": column if is_number(column) else view.history.vocabularies.codes(name, column)
+        for name, column in view.history.tables.users.profile.items()
+    }

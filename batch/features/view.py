@@ -1,0 +1,202 @@
+"""The view: what is known at a moment τ. Every feature is computed from it, so none can look ahead."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from batch.features.segments import Segments
+from batch.features.text import TextEncoder
+from batch.features.vocabulary import Vocabularies
+from batch.tables import HOUR_S, Floats, Ints, Tables
+
+_T = TypeVar("_T")
+
+KNN_ITEMS = 100
+"""Posts of a user, the latest ones, that enter the item-to-item similarities."""
+TASTE_ITEMS = 20
+"""Posts of a user, the latest ones, that speak for the user's taste."""
+TASTE_DECAY = 0.85
+"""Weight of each earlier post against the next later one."""
+
+
+@dataclass(frozen=True)
+class History:
+    """What all views of a batch share: the tables, and orders of the events that hold at every moment.
+
+    first : bool, (n_events,), the event is the user's first on that post. by_user : int64, (n_events,), event indices
+    by (user, time). start : int64, (n_users + 1,), where each user's events begin in `by_user`. age_h : float64,
+    (n_events,), the post's age at the event, hours. strong : bool, (n_events,), the action says more than a view.
+    text : float32, (n_posts, dims), unit rows (zero where there is no text), or None; encoder : what made them. topic :
+    int64, (n_posts,), codes, the last of `n_topics` for posts without one.
+    """
+
+    tables: Tables
+    vocabularies: Vocabularies
+    segments: Segments
+    text: NDArray[np.float32] | None
+    first: NDArray[np.bool_]
+    by_user: Ints
+    start: Ints
+    age_h: Floats
+    strong: NDArray[np.bool_]
+    topic: Ints
+    n_topics: int
+    encoder: TextEncoder | None
+
+
+def build_history(
+    tables: Tables, vocabularies: Vocabularies, segments: Segments, encoder: TextEncoder | None
+) -> History:
+    """Order the events once, for all views."""
+    events, n_users = tables.events, len(tables.users.ids)
+    pair = events.user.astype(np.int64) * max(1, len(tables.posts.ids)) + events.post
+    first = np.zeros(len(pair), dtype=bool)
+    first[np.unique(pair, return_index=True)[1]] = True
+    counts = np.bincount(events.user, minlength=n_users)
+    topic = vocabularies.codes("topic", tables.posts.topic)
+    return History(
+        tables=tables,
+        vocabularies=vocabularies,
+        segments=segments,
+        text=encoder.encode(tables.posts.text.tolist()) if encoder else None,
+        first=first,
+        by_user=np.argsort(events.user, kind="stable"),
+        start=np.concatenate(([0], np.cumsum(counts))),
+        age_h=(events.at_s - tables.posts.dated_s[events.post]) / HOUR_S,
+        strong=tables.relevance[events.action] > tables.relevance.min(initial=9),
+        topic=np.where(np.isnan(topic), vocabularies.size("topic"), topic).astype(np.int64),
+        n_topics=vocabularies.size("topic") + 1,
+        encoder=encoder,
+    )
+
+
+class View:
+    """The past of a moment: events before `tau_s` (seconds since 1970), and the posts that exist then.
+
+    `pool` holds the indices of the posts to be scored; features on the post axis are computed for all posts, those on
+    user×post for the pool alone.
+    """
+
+    def __init__(self, history: History, tau_s: int, pool: Ints | None = None) -> None:
+        self.history = history
+        self.tau_s = tau_s
+        self.n_users = len(history.tables.users.ids)
+        self.n_posts = len(history.tables.posts.ids)
+        self.n_events = int(np.searchsorted(history.tables.events.at_s, tau_s, side="left"))
+        posts = history.tables.posts
+        self.exists = (posts.born_s < tau_s) & ~posts.hidden
+        self.pool = np.flatnonzero(self.exists) if pool is None else pool
+        self._once: dict[str, Any] = {}
+        self._for_users: tuple[Ints | None, dict[str, Any]] = (None, {})
+
+    def once(self, name: str, compute: Callable[[], _T]) -> _T:
+        """Return what `compute` returns, computed once a view."""
+        if name not in self._once:
+            self._once[name] = compute()
+        return cast("_T", self._once[name])
+
+    def for_users(self, name: str, users: Ints, compute: Callable[[], _T]) -> _T:
+        """Return what `compute` returns, kept until other `users` are asked for."""
+        if self._for_users[0] is not users:
+            self._for_users = (users, {})
+        kept = self._for_users[1]
+        if name not in kept:
+            kept[name] = compute()
+        return cast("_T", kept[name])
+
+    def window(self, hours: float) -> slice:
+        """Return the events of the last `hours` before τ."""
+        earliest = self.tau_s - hours * HOUR_S
+        return slice(int(np.searchsorted(self.history.tables.events.at_s, earliest, side="left")), self.n_events)
+
+    def touches(self, hours: float) -> Floats:
+        """Count users by post who touched it for the first time in the last `hours`; shape (n_posts,)."""
+        span = self.window(hours)
+        posts = self.history.tables.events.post[span][self.history.first[span]]
+        return np.bincount(posts, minlength=self.n_posts).astype(np.float64)
+
+    def decayed(self, half_life_h: float) -> Floats:
+        """Sum first touches by post, each halved every `half_life_h`; shape (n_posts,)."""
+        span = self.window(half_life_h * 12)
+        events, first = self.history.tables.events, self.history.first[span]
+        age_h = (self.tau_s - events.at_s[span][first]) / HOUR_S
+        weight = 0.5 ** (age_h / half_life_h)
+        return np.bincount(events.post[span][first], weights=weight, minlength=self.n_posts).astype(np.float64)
+
+    @cached_property
+    def touches_all(self) -> Floats:
+        """Count all first touches by post; shape (n_posts,)."""
+        span = slice(0, self.n_events)
+        posts = self.history.tables.events.post[span][self.history.first[span]]
+        return np.bincount(posts, minlength=self.n_posts).astype(np.float64)
+
+    @cached_property
+    def trend(self) -> Floats:
+        """Popularity with a half-life of a day, as a share of all; shape (n_posts,)."""
+        decayed = self.decayed(24)
+        return np.asarray(decayed / max(decayed.sum(), 1e-9))
+
+    @cached_property
+    def last_touch_s(self) -> Floats:
+        """Return when each post was last touched, NaN for never; shape (n_posts,)."""
+        last = np.full(self.n_posts, np.nan)
+        events = self.history.tables.events
+        last[events.post[: self.n_events]] = events.at_s[: self.n_events]  # ascending, so the latest stays
+        return last
+
+    @cached_property
+    def end(self) -> Ints:
+        """Return where each user's past ends in `history.by_user`; shape (n_users,)."""
+        counts = np.bincount(self.history.tables.events.user[: self.n_events], minlength=self.n_users)
+        return np.asarray(self.history.start[:-1] + counts, dtype=np.int64)
+
+    def recent(self, users: Ints, items: int) -> tuple[Ints, NDArray[np.bool_]]:
+        """Return the latest events of `users`, newest first, and which of them exist; both (len(users), items)."""
+        position = self.end[users][:, None] - 1 - np.arange(items)
+        known = position >= self.history.start[users][:, None]
+        return self.history.by_user[np.where(known, position, 0)] if self.n_events else position * 0, known
+
+    def taste(self, users: Ints) -> sparse.csr_array:
+        """Return the latest posts of `users` with weights that fall with their rank; sparse (len(users), n_posts)."""
+        events, known = self.recent(users, TASTE_ITEMS)
+        weight = np.broadcast_to(TASTE_DECAY ** np.arange(TASTE_ITEMS), known.shape)
+        row = np.broadcast_to(np.arange(len(users))[:, None], known.shape)
+        post = self.history.tables.events.post[events] if self.n_events else events
+        cells = (weight[known], (row[known], post[known]))
+        return sparse.csr_array(sparse.coo_array(cells, shape=(len(users), self.n_posts)))
+
+    @cached_property
+    def similarity(self) -> sparse.csr_array:
+        """Return the cosine of the sets of users who touched two posts, shrunk; sparse (n_posts, n_posts), float32.
+
+        Item-based collaborative filtering after Sarwar et al., WWW 2001.
+        """
+        history, events = self.history, self.history.tables.events
+        order = history.by_user[history.first[history.by_user] & (history.by_user < self.n_events)]
+        user = events.user[order]
+        from_end = np.cumsum(np.bincount(user, minlength=self.n_users))[user] - 1 - np.arange(len(order))
+        kept = order[from_end < KNN_ITEMS]
+        cells = (np.ones(len(kept), dtype=np.float32), (events.user[kept], events.post[kept]))
+        touched = sparse.csr_array(sparse.coo_array(cells, shape=(self.n_users, self.n_posts)))
+        together = sparse.coo_array(touched.T @ touched)
+        norm = np.sqrt(np.asarray(touched.sum(axis=0)).ravel() + 2.0)
+        off = together.row != together.col
+        value = together.data[off] / (norm[together.row[off]] * norm[together.col[off]])
+        cells = (value.astype(np.float32), (together.row[off], together.col[off]))
+        return sparse.csr_array(sparse.coo_array(cells, shape=(self.n_posts, self.n_posts)))
+
+    @cached_property
+    def similarity_to_pool(self) -> sparse.csr_array:
+        """Return the columns of `similarity` that belong to the pool; sparse (n_posts, n_pool)."""
+        return sparse.csr_array(sparse.csc_array(self.similarity)[:, self.pool])
+
+    @cached_property
+    def topic_share(self) -> Floats:
+        """Return the share of each topic in all first touches, smoothed; shape (n_topics,)."""
+        counts = np.bincount(self.history.topic, weights=self.touches_all, minlength=self.history.n_topics) + 1.0
+        return np.asarray(counts / counts.sum())

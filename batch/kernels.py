@@ -1,0 +1,198 @@
+"""The two compiled loops: adding up the trees over users and posts, and picking each hour's best posts.
+
+Finding a tree's leaf by AND-ing bit masks is QuickScorer's idea (Lucchese et al., SIGIR 2015); here a mask is computed
+once on the axis that its conditions live on, and only the conditions on pairs are looked up in the inner loop.
+"""
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+DE_BRUIJN = np.uint32(0x077CB531)
+"""Multiplied with a lone bit of 32, its upper five bits tell which bit it was, as a perfect hash."""
+
+
+def hash_slot(place: int) -> int:
+    """Return the slot, 0 to 31, in which the kernel looks for the leaf at `place`."""
+    return ((1 << place) * int(DE_BRUIJN) & 0xFFFFFFFF) >> 27
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def add_trees(
+    user_mask: NDArray[np.uint32],
+    post_mask: NDArray[np.uint32],
+    leaf: NDArray[np.float64],
+    tree_begin: NDArray[np.int64],
+    tree_feature: NDArray[np.int64],
+    tree_table: NDArray[np.int64],
+    table: NDArray[np.uint32],
+    bins: NDArray[np.uint8],
+    out: NDArray[np.float64],
+) -> None:
+    """Add every tree's leaf value to `out`.
+
+    user_mask : (n_users, n_trees). post_mask : (n_trees, n_posts). leaf : (n_trees, 32), by hash_slot. The pair
+    features of tree t are tree_feature[tree_begin[t] : tree_begin[t + 1]], rows of `bins` (n_features, n_users,
+    n_posts); the mask of a bin is table[tree_table[i] + bin]. out : (n_users, n_posts).
+    """
+    n_users, n_posts = out.shape
+    n_trees = leaf.shape[0]
+    for user in prange(n_users):
+        mask = np.empty(n_posts, dtype=np.uint32)
+        row = out[user]
+        for tree in range(n_trees):
+            common = user_mask[user, tree]
+            of_post = post_mask[tree]
+            for post in range(n_posts):
+                mask[post] = common & of_post[post]
+            for i in range(tree_begin[tree], tree_begin[tree + 1]):
+                bin_row = bins[tree_feature[i], user]
+                base = tree_table[i]
+                for post in range(n_posts):
+                    mask[post] &= table[base + bin_row[post]]
+            values = leaf[tree]
+            for post in range(n_posts):
+                lowest = mask[post] & (~mask[post] + np.uint32(1))
+                row[post] += values[np.uint32(lowest * DE_BRUIJN) >> np.uint32(27)]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _sift(scores: NDArray[np.float64], posts: NDArray[np.int32], size: int) -> None:
+    """Restore the heap whose worst entry stands at 0 after that entry was replaced."""
+    place = 0
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            return
+        right = child + 1
+        if right < size and (
+            scores[right] < scores[child] or (scores[right] == scores[child] and posts[right] > posts[child])
+        ):
+            child = right
+        if scores[place] < scores[child] or (scores[place] == scores[child] and posts[place] > posts[child]):
+            return
+        scores[place], scores[child] = scores[child], scores[place]
+        posts[place], posts[child] = posts[child], posts[place]
+        place = child
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def best_posts(  # noqa: C901 - one loop nest, which the compiler wants in one place
+    pair: NDArray[np.float64],
+    topic: NDArray[np.int64],
+    topic_score: NDArray[np.float64],
+    hour_score: NDArray[np.float64],
+    excluded: NDArray[np.int64],
+    excluded_begin: NDArray[np.int64],
+    out: NDArray[np.int32],
+) -> None:
+    """Pick the best posts of every user and hour by pair + topic_score + hour_score, exactly.
+
+    pair : (n_users, n_posts). topic : (n_posts,). topic_score : (n_users, n_topics, n_hours). hour_score :
+    (n_posts, n_hours). Posts excluded[excluded_begin[u] : excluded_begin[u + 1]] are left out for user u. out :
+    (n_users, n_hours, top_n), best first, -1 where there is no further post; of equal scores the first in order wins.
+
+    A post whose best hour stays under the top_n-th best of the worst hours can be in no slate, so the hours are gone
+    through for the remaining few alone. Sums are rounded monotonically, so this drops no post that belongs in.
+    """
+    n_users, n_posts = pair.shape
+    n_topics, n_hours = topic_score.shape[1], hour_score.shape[1]
+    top_n = out.shape[2]
+    worst_hour = np.empty(n_posts)
+    best_hour = np.empty(n_posts)
+    for post in range(n_posts):
+        worst_hour[post] = hour_score[post].min()
+        best_hour[post] = hour_score[post].max()
+    for user in prange(n_users):
+        usable = np.ones(n_posts, dtype=np.bool_)
+        for i in range(excluded_begin[user], excluded_begin[user + 1]):
+            usable[excluded[i]] = False
+        worst_topic = np.empty(n_topics)
+        best_topic = np.empty(n_topics)
+        for t in range(n_topics):
+            worst_topic[t] = topic_score[user, t].min()
+            best_topic[t] = topic_score[user, t].max()
+
+        heap = np.full(top_n, -np.inf)
+        held = np.full(top_n, np.int32(2147483647), dtype=np.int32)
+        for post in range(n_posts):
+            if usable[post]:
+                low = (pair[user, post] + worst_topic[topic[post]]) + worst_hour[post]
+                if low > heap[0]:
+                    heap[0] = low
+                    held[0] = post
+                    _sift(heap, held, top_n)
+        floor = heap[0]
+        n_kept = 0
+        kept = np.empty(n_posts, dtype=np.int32)
+        for post in range(n_posts):
+            if usable[post] and (pair[user, post] + best_topic[topic[post]]) + best_hour[post] >= floor:
+                kept[n_kept] = post
+                n_kept += 1
+
+        for hour in range(n_hours):
+            heap[:] = -np.inf
+            held[:] = 2147483647
+            for i in range(n_kept):
+                post = kept[i]
+                score = (pair[user, post] + topic_score[user, topic[post], hour]) + hour_score[post, hour]
+                if score > heap[0] or (score == heap[0] and post < held[0]):
+                    heap[0] = score
+                    held[0] = post
+                    _sift(heap, held, top_n)
+            for place in range(top_n - 1, -1, -1):
+                out[user, hour, place] = held[0] if held[0] != 2147483647 else -1
+                heap[0] = np.inf
+                held[0] = -1
+                _sift(heap, held, top_n)
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def bin_rows(values: NDArray[np.float32], edges: NDArray[np.float64], out: NDArray[np.uint8]) -> None:
+    """Write how many of the ascending `edges` are less than each value, 255 for NaN; (n_rows, n_columns) both."""
+    n_edges = len(edges)
+    zero_bin = np.searchsorted(edges, 0.0)
+    for row in prange(values.shape[0]):
+        for column in range(values.shape[1]):
+            value = np.float64(values[row, column])
+            if value == 0.0:  # most pairs have nothing in common
+                out[row, column] = zero_bin
+            elif np.isnan(value):
+                out[row, column] = 255
+            else:
+                low, high = 0, n_edges
+                while low < high:
+                    middle = (low + high) >> 1
+                    if edges[middle] < value:
+                        low = middle + 1
+                    else:
+                        high = middle
+                out[row, column] = low
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def walk_trees(
+    matrix: NDArray[np.float64],
+    node_begin: NDArray[np.int64],
+    feature: NDArray[np.int64],
+    threshold: NDArray[np.float64],
+    nan_left: NDArray[np.bool_],
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
+    leaf_begin: NDArray[np.int64],
+    leaf: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the sum of the trees' leaf values for each row of `matrix`, by walking down; (n_rows,)."""
+    scores = np.zeros(matrix.shape[0])
+    for row in prange(matrix.shape[0]):
+        total = 0.0
+        for tree in range(len(node_begin) - 1):
+            base = node_begin[tree]
+            node = 0 if node_begin[tree + 1] > base else -1
+            while node >= 0:
+                value = np.float64(matrix[row, feature[base + node]])
+                goes_left = nan_left[base + node] if np.isnan(value) else value <= threshold[base + node]
+                node = left[base + node] if goes_left else right[base + node]
+            total += leaf[leaf_begin[tree] - node - 1]
+        scores[row] = total
+    return scores

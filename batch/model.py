@@ -1,0 +1,110 @@
+"""The ranker's model: LightGBM trees, and all that is needed to compute their features again. Saved without pickle."""
+
+import hashlib
+import io
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from batch.errors import BatchError
+from batch.features.matrix import PROFILE, Column
+from batch.features.registry import FEATURES
+from batch.features.text import TextEncoder
+from batch.features.vocabulary import Vocabularies
+
+_TREES, _ABOUT, _TEXT = "trees.txt", "model.json", "text.npz"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained ranker.
+
+    trees : LightGBM's model text. columns : of the trees' matrix, in order. encoder : of texts, None without texts.
+    trained_as_of_s : seconds since 1970; nothing later was seen. groups, rows : of the training cases.
+    """
+
+    trees: str
+    columns: tuple[Column, ...]
+    vocabularies: Vocabularies
+    encoder: TextEncoder | None
+    trained_as_of_s: int
+    groups: int
+    rows: int
+
+    def files(self) -> dict[str, bytes]:
+        """Return the model as files: name → content, the same bytes for the same model."""
+        about: dict[str, Any] = {
+            "columns": [[column.part, column.name] for column in self.columns],
+            "features": {c.name: FEATURES[c.name].what for c in self.columns if c.name in FEATURES},
+            "vocabularies": self.vocabularies.values,
+            "trained_as_of": datetime.fromtimestamp(self.trained_as_of_s, UTC).isoformat(),
+            "trained_as_of_s": self.trained_as_of_s,
+            "groups": self.groups,
+            "rows": self.rows,
+        }
+        if self.encoder is None:
+            return {_TREES: self.trees.encode(), _ABOUT: _json(about)}
+        about["terms"] = self.encoder.terms
+        arrays = io.BytesIO()
+        np.savez(arrays, idf=self.encoder.idf, components=self.encoder.components)
+        return {_TREES: self.trees.encode(), _ABOUT: _json(about), _TEXT: arrays.getvalue()}
+
+    @property
+    def digest(self) -> str:
+        """Return the first 16 hexadecimal digits of SHA-256 over the model's files."""
+        total = hashlib.sha256()
+        for name, content in sorted(self.files().items()):
+            total.update(f"{name} {len(content)}\n".encode())
+            total.update(content)
+        return total.hexdigest()[:16]
+
+
+def save_model(model: Model, folder: Path) -> Path:
+    """Write the model into `folder`/DIGEST, whole or not at all, and return that path."""
+    target = folder / model.digest
+    if target.exists():
+        return target
+    unfinished = folder / f".{model.digest}.{os.getpid()}"
+    unfinished.mkdir(parents=True, exist_ok=True)
+    for name, content in model.files().items():
+        (unfinished / name).write_bytes(content)
+    try:
+        unfinished.rename(target)
+    except OSError:  # another run has just written the same model
+        if not target.exists():
+            raise
+    return target
+
+
+def load_model(path: Path) -> Model:
+    """Read what `save_model` wrote; raise BatchError where it is not a model of this version's features."""
+    try:
+        about = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
+        columns = tuple(Column(part, name) for part, name in about["columns"])
+        encoder = None
+        if "terms" in about:
+            with np.load(path / _TEXT, allow_pickle=False) as arrays:
+                encoder = TextEncoder(tuple(about["terms"]), arrays["idf"], arrays["components"])
+        vocabularies = Vocabularies({name: tuple(values) for name, values in about["vocabularies"].items()})
+        trees = (path / _TREES).read_text(encoding="utf-8")
+        numbers = (int(about[name]) for name in ("trained_as_of_s", "groups", "rows"))
+        model = Model(trees, columns, vocabularies, encoder, *numbers)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"{path} is not a model of `hourfeed batch` ({error!r}); models lie in the state folder, under models/"
+        raise BatchError(msg) from error
+    unknown = [c.name for c in columns if not c.name.startswith(PROFILE) and c.name not in FEATURES]
+    if unknown:
+        msg = (
+            f"the model {path} uses features that this version does not compute: {', '.join(unknown)}; train a new one"
+        )
+        raise BatchError(msg)
+    return model
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, indent=1).encode()

@@ -1,0 +1,265 @@
+"""One batch run: read → features → candidates → rank → slate → publish, in this order."""
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from redis import Redis
+from sqlalchemy import Engine
+
+from batch import publish
+from batch.candidates import pool_at
+from batch.cases import Sampling, draw_cases
+from batch.errors import BatchError
+from batch.features.matrix import model_columns
+from batch.features.segments import build_segments
+from batch.features.text import fit_encoder
+from batch.features.view import History, View, build_history
+from batch.features.vocabulary import learn
+from batch.model import Model, load_model, save_model
+from batch.rank import Scorer, make_scorer
+from batch.read import ReadOptions, read_tables
+from batch.settings import BatchSettings
+from batch.slate import acted_on, make_slates, popular_slate, segment_slates
+from batch.tables import HOUR_S, Ints, Tables, id_type, is_number
+from batch.train import Training, enough, train_trees
+from slates.codec import CODEC
+from slates.generations import GenerationWriter, listpack_warning, new_generation_id
+from slates.keys import Keys
+from slates.lock import RunLock
+from slates.manifest import Manifest
+
+_T = TypeVar("_T")
+FALLBACK_RANKER = "popular_24h"
+"""What is published where the log is too short to train on."""
+
+
+class Report(Protocol):
+    """Hears how a run goes on."""
+
+    def stage(self, name: str, done: int, total: int | None) -> None:
+        """Hear that `done` of `total` (None: not known) steps of a stage are done."""
+
+    def note(self, text: str) -> None:
+        """Hear what the operator should know."""
+
+
+@dataclass
+class _Clock:
+    """Adds up seconds by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - begun, 3)
+
+    def iterate(self, name: str, items: Iterable[_T]) -> Iterator[_T]:
+        """Count the time that `items` take to come as that of a stage."""
+        remaining = iter(items)
+        while True:
+            with self.stage(name):
+                try:
+                    item = next(remaining)
+                except StopIteration:
+                    return
+            yield item
+
+
+def run_batch(
+    settings: BatchSettings,
+    engine: Engine,
+    redis: Redis,
+    as_of: datetime,
+    report: Report,
+    model_path: Path | None = None,
+) -> Manifest:
+    """Compute and publish the slates of `settings.hours` buckets from `as_of` on; return the live manifest.
+
+    With `model_path` a saved model scores, else one is trained and saved. Raises BatchError, SourceError or SlatesError
+    with the live generation untouched.
+    """
+    keys, clock = Keys(settings.prefix), _Clock()
+    with RunLock(redis, keys) as lock:
+        with clock.stage("read"):
+            tables = _read(settings, engine, as_of, report)
+        with clock.stage("features"):
+            saved = load_model(model_path) if model_path else None
+            history = prepare_history(tables, saved, settings.seed)
+        with clock.stage("train"):
+            model = saved or (train_model(settings, history, report) if settings.ranker == "lightgbm" else None)
+        with clock.stage("candidates"):
+            view = view_at(settings, history, tables.as_of_s)
+        with clock.stage("rank"):
+            ranker = settings.ranker if model or settings.ranker != "lightgbm" else FALLBACK_RANKER
+            scorer = make_scorer(ranker, model, view, _buckets(settings, tables))
+        if model is not None:
+            save_model(model, settings.state / "models")
+        return _publish(settings, redis, lock, clock, report, _Ranked(view, scorer, ranker, model))
+
+
+def _read(settings: BatchSettings, engine: Engine, as_of: datetime, report: Report) -> Tables:
+    options = ReadOptions(settings.actions, settings.max_quarantined_share, settings.state / "quarantine")
+    tables = read_tables(engine, settings.source, as_of, options, lambda rows: report.stage("read", rows, None))
+    if tables.quarantined:
+        report.note(f"{tables.quarantined} events cannot be used; the reasons are in {options.quarantine_folder}")
+    if not len(tables.posts.ids):
+        msg = f"no post exists before {as_of.isoformat()}; is --as-of right, and are posts or events loaded?"
+        raise BatchError(msg)
+    return tables
+
+
+def prepare_history(tables: Tables, model: Model | None, seed: int) -> History:
+    """Order the events, encode the texts and group the users; with what `model` knows, else learning it anew."""
+    posts = tables.posts
+    texts = {name: column for name, column in tables.users.profile.items() if not is_number(column)}
+    vocabularies = model.vocabularies if model else learn({**texts, "topic": posts.topic})
+    encoder = model.encoder if model else fit_encoder(posts.text.tolist(), seed)
+    return build_history(tables, vocabularies, build_segments(tables.users), encoder)
+
+
+def view_at(settings: BatchSettings, history: History, tau_s: int) -> View:
+    """Return the view of a moment, its pool being the candidates."""
+    view = View(history, tau_s)
+    view.pool = _pool(settings, view)
+    return view
+
+
+def _pool(settings: BatchSettings, view: View) -> Ints:
+    return pool_at(view, full_catalogue_posts=settings.full_catalogue_posts, each=settings.candidates)
+
+
+def train_model(settings: BatchSettings, history: History, report: Report) -> Model | None:
+    """Train a ranker on what came before; return None where that is too little."""
+    as_of_s = history.tables.as_of_s
+    columns = model_columns(View(history, as_of_s))
+    sampling = Sampling(
+        settings.train_days, settings.train_groups, settings.train_negatives, settings.hours, settings.seed
+    )
+    cases = draw_cases(
+        history,
+        columns,
+        as_of_s,
+        sampling,
+        lambda view: _pool(settings, view),
+        lambda done, total: report.stage("training cases", done, total),
+    )
+    if not enough(cases):
+        report.note(f"the log is too short to train on, so the slates are those of {FALLBACK_RANKER}")
+        return None
+    training = Training(settings.trees, settings.leaves, settings.learning_rate, settings.seed)
+    trees = train_trees(cases, columns, training, lambda done, total: report.stage("train", done, total))
+    return Model(
+        trees, tuple(columns), history.vocabularies, history.encoder, as_of_s, len(cases.group), len(cases.grade)
+    )
+
+
+def _buckets(settings: BatchSettings, tables: Tables) -> range:
+    first = tables.as_of_s // HOUR_S
+    return range(first, first + settings.hours)
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    view: View
+    scorer: Scorer
+    ranker: str
+    model: Model | None
+
+
+def _publish(
+    settings: BatchSettings, redis: Redis, lock: RunLock, clock: _Clock, report: Report, ranked: _Ranked
+) -> Manifest:
+    view, keys = ranked.view, Keys(settings.prefix)
+    tables = view.history.tables
+    manifest = _manifest(settings, lock.seq, ranked)
+    names = publish.bucket_names(manifest.first_bucket, settings.hours)
+    shared = publish.Shared(
+        popular_slate(view, settings.top_n),
+        segment_slates(view, settings.top_n),
+        view.history.segments.names,
+        view.history.segments.of_user,
+    )
+    ttl_s = settings.generation_ttl_h * 3600
+    writer = GenerationWriter(redis, keys, lock, manifest, ttl_s=ttl_s, batch=settings.publish_batch)
+    encoder = publish.SlateEncoder(keys, manifest.id, tables.posts)
+    acted = acted_on(view.history, view, settings.acted_on or tables.actions)
+    chunks = make_slates(ranked.scorer, view, acted, settings.hours, settings.top_n)
+    with clock.stage("publish"):
+        writer.begin()
+        writer.write_posts(publish.post_rows(keys, tables.posts, view.pool))
+        writer.write_shared(publish.shared_rows(keys, manifest.id, tables.posts, shared, names))
+    for shard, chunk in enumerate(clock.iterate("slate", chunks)):
+        with clock.stage("publish"):
+            writer.write_shard(shard, publish.user_rows(chunk, tables, shared, names, encoder))
+        report.stage("publish", chunk.begin + len(chunk.posts), view.n_users)
+    with clock.stage("verify"):
+        writer.verify(_expected_fields(manifest, shared))
+    warning = listpack_warning(redis, writer.written.longest)
+    if warning:
+        report.note(warning)
+    with clock.stage("flip"):
+        finished = replace(
+            manifest,
+            state="complete",
+            built_at=datetime.now(UTC),
+            shards=len(writer.shards),
+            slate_bytes=writer.written.bytes,
+            seconds=dict(clock.seconds),
+        )
+        live = writer.flip(finished)
+    publish.unlink_old(redis, keys, settings.keep_generations, tables, shared, settings.publish_batch)
+    return live
+
+
+def _manifest(settings: BatchSettings, seq: int, ranked: _Ranked) -> Manifest:
+    tables = ranked.view.history.tables
+    as_of = datetime.fromtimestamp(tables.as_of_s, UTC)
+    buckets = _buckets(settings, tables)
+    return Manifest(
+        id=new_generation_id(as_of, seq),
+        seq=seq,
+        state="writing",
+        as_of=as_of,
+        started_at=datetime.now(UTC),
+        built_at=None,
+        first_bucket=buckets[0],
+        last_bucket=buckets[-1],
+        users=len(tables.users.ids),
+        posts=len(ranked.view.pool),
+        slates=len(tables.users.ids) * len(buckets),
+        segments=len(ranked.view.history.segments.names),
+        shards=0,
+        top_n=settings.top_n,
+        slate_bytes=0,
+        codec=CODEC,
+        ranker=ranked.ranker,
+        user_id_type=id_type(tables.users.ids),
+        post_id_type=id_type(tables.posts.ids),
+        model_digest=ranked.model.digest if ranked.model else "",
+        config_digest=config_digest(settings),
+        quarantined=tables.quarantined,
+    )
+
+
+def config_digest(settings: BatchSettings) -> str:
+    """Return the first 16 hexadecimal digits of SHA-256 over the settings that can change a slate."""
+    told = settings.model_dump_json(
+        exclude={"database_url", "redis_url", "state", "prefix", "schedule", "publish_batch"}
+    )
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def _expected_fields(manifest: Manifest, shared: publish.Shared) -> int:
+    hours = manifest.last_bucket - manifest.first_bucket + 1
+    with_segment = int((shared.segment_of_user >= 0).sum())
+    return manifest.slates + with_segment + hours * (1 + len(shared.segment_names))

@@ -1,0 +1,100 @@
+"""Publishes slates as one generation: encodes them and hands them to slates.generations, which knows Redis."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from redis import Redis
+
+from batch.slate import Chunk
+from batch.tables import Ints, Posts, Tables
+from slates.bucket import bucket_name
+from slates.codec import SEGMENT_FIELD, encode_slate
+from slates.generations import GenerationWriter, Row, retire
+from slates.keys import Keys, escape_id
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Slates that belong to no single user: post indices, the same for every bucket."""
+
+    popular: Ints
+    by_segment: Sequence[Ints]
+    segment_names: Sequence[str]
+    segment_of_user: Ints
+
+
+def user_rows(
+    chunk: Chunk, tables: Tables, shared: Shared, names: Sequence[str], encode: "SlateEncoder"
+) -> Iterator[Row]:
+    """Yield the Redis hash of each user of a chunk: bucket name → slate, and the user's segment."""
+    for user, slates in enumerate(encode.chunk(chunk.posts), start=chunk.begin):
+        fields: dict[str, str | bytes] = dict(zip(names, slates, strict=True))
+        segment = int(shared.segment_of_user[user])
+        if segment >= 0:
+            fields[SEGMENT_FIELD] = shared.segment_names[segment]
+        yield encode.user_key(str(tables.users.ids[user])), fields
+
+
+class SlateEncoder:
+    """Encodes slates in bulk: every post id is escaped once."""
+
+    def __init__(self, keys: Keys, generation: str, posts: Posts) -> None:
+        self._keys = keys
+        self._generation = generation
+        self._words = np.array([escape_id(str(post_id)).encode() for post_id in posts.ids], dtype=object)
+
+    def user_key(self, user_id: str) -> str:
+        """Name the hash of a user."""
+        return self._keys.user(self._generation, user_id)
+
+    def chunk(self, posts: NDArray[np.int32]) -> Iterator[list[bytes]]:
+        """Yield for each user the encoded slates, one a bucket; `posts` as in Chunk."""
+        for of_user in posts:
+            short = of_user.min(initial=0) < 0
+            rows = [row[row >= 0] for row in of_user] if short else of_user
+            yield [b" ".join(self._words[row].tolist()) for row in rows]
+
+
+def shared_rows(keys: Keys, generation: str, posts: Posts, shared: Shared, names: Sequence[str]) -> Iterator[Row]:
+    """Yield the hashes of the popular and the segments' slates."""
+
+    def fields(slate: Ints) -> dict[str, str | bytes]:
+        return dict.fromkeys(names, encode_slate(str(posts.ids[post]) for post in slate))
+
+    yield keys.popular(generation), fields(shared.popular)
+    for name, slate in zip(shared.segment_names, shared.by_segment, strict=True):
+        yield keys.segment(generation, name), fields(slate)
+
+
+def post_rows(keys: Keys, posts: Posts, wanted: Ints) -> Iterator[Row]:
+    """Yield the hash of each wanted post: text and topic, "" where unknown."""
+    for post in wanted:
+        yield keys.post(str(posts.ids[post])), {"text": posts.text[post], "topic": posts.topic[post]}
+
+
+def write_users(
+    writer: GenerationWriter,
+    chunks: Iterable[Chunk],
+    rows_of: Callable[[Chunk], Iterator[Row]],
+    progress: Callable[[int], None],
+) -> int:
+    """Write the chunks as they come, one shard each; `progress` hears users written. Returns the number of shards."""
+    shards = 0
+    for shard, chunk in enumerate(chunks):
+        writer.write_shard(shard, rows_of(chunk))
+        progress(chunk.begin + len(chunk.posts))
+        shards = shard + 1
+    return shards
+
+
+def bucket_names(first_bucket: int, hours: int) -> list[str]:
+    """Name the buckets of a run."""
+    return [bucket_name(bucket) for bucket in range(first_bucket, first_bucket + hours)]
+
+
+def unlink_old(redis: Redis, keys: Keys, keep: int, tables: Tables, shared: Shared, batch: int) -> list[str]:
+    """Unlink generations that are beyond those to keep; return their ids."""
+    user_ids = [str(user_id) for user_id in tables.users.ids]
+    return retire(redis, keys, keep=keep, user_ids=user_ids, segments=shared.segment_names, batch=batch)

@@ -1,0 +1,239 @@
+"""Reads users, posts and events as known at the as-of time, out of Postgres or SQLite, into arrays."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, Connection, Engine, Integer, Select, and_, cast, func, not_, select, true
+from sqlalchemy import Text as SqlText
+
+from batch.errors import BatchError
+from batch.event_rows import EventRows, fetch_events
+from batch.tables import Column, Events, Floats, Ids, Posts, Tables, Users
+from source.chunk import BadRow
+from source.engine import database_errors
+from source.existing import ExistingTable, find_table, whole_seconds
+from source.quarantine import Quarantine
+from source.schema import SourceSchema
+
+_NUMBERS = {"integer", "number", "boolean"}
+_TEXTS = {"text", "uuid"}
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What counts as an event, how many unusable ones are too many (a share, 0 to 1), and where they are written."""
+
+    actions: Mapping[str, int]
+    max_quarantined_share: float
+    quarantine_folder: Path
+
+
+def read_tables(
+    engine: Engine, schema: SourceSchema, as_of: datetime, options: ReadOptions, progress: Callable[[int], None]
+) -> Tables:
+    """Read everything known before `as_of`; `progress` hears the number of events read so far.
+
+    Raises BatchError where there is no event table or where too much of it is unusable.
+    """
+    as_of_s = int(as_of.timestamp())
+    with database_errors(engine, "reading"), engine.connect() as connection:
+        events = find_table(connection, schema, "events")
+        if events is None:
+            table = schema.events.table
+            msg = f"there is no table {table}; load events with `hourfeed load`, or name yours in hourfeed.toml"
+            raise BatchError(msg)
+        usable = _usable(connection, events, options.actions)
+        quarantined = _quarantine(connection, events, usable, options)
+        at_s = whole_seconds(connection, events.columns["timestamp"])
+        query = _event_query(events, at_s, usable).where(at_s < as_of_s)
+        raw = fetch_events(connection, query, (events.id_type("user_id"), events.id_type("post_id")), progress)
+        users = _read_users(connection, find_table(connection, schema, "users"))
+        posts = _read_posts(connection, find_table(connection, schema, "posts"))
+    total = quarantined + len(raw)
+    if quarantined > options.max_quarantined_share * total:
+        msg = (
+            f"{quarantined} of {total} events cannot be used, more than max_quarantined_share = "
+            f"{options.max_quarantined_share:g} allows; the reasons are in {options.quarantine_folder}"
+        )
+        raise BatchError(msg)
+    return _join(raw, users, posts, options.actions, as_of_s, quarantined)
+
+
+def _usable(connection: Connection, events: ExistingTable, actions: Mapping[str, int]) -> ColumnElement[bool]:
+    columns = events.columns
+    return and_(
+        whole_seconds(connection, columns["timestamp"]).is_not(None),
+        columns["action"].is_not(None),
+        columns["action"].in_(sorted(actions)),
+        events.has_id("user_id"),
+        events.has_id("post_id"),
+    )
+
+
+def _event_query(events: ExistingTable, at_s: ColumnElement[Any], usable: ColumnElement[bool]) -> Select[Any]:
+    ids = [events.id_column(name) for name in ("user_id", "post_id")]
+    return select(at_s, *ids, events.columns["action"]).where(usable)
+
+
+def _quarantine(
+    connection: Connection, events: ExistingTable, usable: ColumnElement[bool], options: ReadOptions
+) -> int:
+    names = ("timestamp", "user_id", "post_id", "action")
+    columns = [cast(events.columns[name], SqlText) for name in names]
+    bad = select(*columns).where(func.coalesce(not_(usable), true()))  # a NULL among the tests makes the whole NULL
+    with Quarantine(options.quarantine_folder).of(f"table {events.name}") as quarantine:
+        for place, row in enumerate(connection.execute(bad), start=1):
+            values = dict(zip(names, row, strict=True))
+            text = ",".join("" if value is None else str(value) for value in row)
+            quarantine.add([BadRow(place, _reason(values, options.actions), text)])
+        return quarantine.counts.total()
+
+
+def _reason(values: Mapping[str, str | None], actions: Mapping[str, int]) -> str:
+    missing = [name for name, value in values.items() if value is None]
+    if missing:
+        return f"{missing[0]} is null"
+    if values["action"] not in actions:
+        return f"unknown action; known are {', '.join(actions)}"
+    return "broken time, or an id of the wrong type"
+
+
+def _read_users(connection: Connection, users: ExistingTable | None) -> pd.DataFrame | None:
+    if users is None:
+        return None
+    wanted = {
+        name: cast(users.columns[name], SqlText) if form.form in _TEXTS else users.columns[name]
+        for name, form in users.forms.items()
+        if name != "user_id" and form.form in _NUMBERS | _TEXTS
+    }
+    rows = connection.execute(select(users.id_column("user_id"), *wanted.values()).where(users.has_id("user_id")))
+    frame = pd.DataFrame(rows.fetchall(), columns=["user_id", *wanted], dtype=object)
+    for name in wanted:
+        is_text = users.forms[name].form in _TEXTS
+        frame[name] = _texts(frame[name]) if is_text else pd.to_numeric(frame[name], errors="coerce").astype(np.float64)
+    return frame.drop_duplicates("user_id", keep="last")
+
+
+def _read_posts(connection: Connection, posts: ExistingTable | None) -> pd.DataFrame | None:
+    if posts is None:
+        return None
+    wanted: dict[str, ColumnElement[Any]] = {}
+    for name in ("text", "topic", "author_id"):
+        if name in posts.columns:
+            wanted[name] = cast(posts.columns[name], SqlText)
+    if "hidden" in posts.columns:
+        wanted["hidden"] = cast(posts.columns["hidden"], Integer)
+    if "published_at" in posts.columns:
+        wanted["published_at"] = whole_seconds(connection, posts.columns["published_at"])
+    rows = connection.execute(select(posts.id_column("post_id"), *wanted.values()).where(posts.has_id("post_id")))
+    frame = pd.DataFrame(rows.fetchall(), columns=["post_id", *wanted], dtype=object)
+    return frame.drop_duplicates("post_id", keep="last")
+
+
+def _texts(values: "pd.Series[Any]") -> "pd.Series[Any]":
+    return values.astype(object).where(values.notna(), "")
+
+
+def _join(
+    raw: EventRows,
+    users: pd.DataFrame | None,
+    posts: pd.DataFrame | None,
+    actions: Mapping[str, int],
+    as_of_s: int,
+    quarantined: int,
+) -> Tables:
+    user_ids = _all_ids(raw.user, None if users is None else users["user_id"])
+    published = _published(posts)
+    in_future = published[published >= as_of_s].index
+    known_posts = None if posts is None else posts["post_id"][~posts["post_id"].isin(in_future)]
+    post_ids = _all_ids(raw.post, known_posts)
+    events = _sorted_events(raw, user_ids, post_ids, list(actions))
+    return Tables(
+        users=Users(user_ids, _profiles(users, user_ids)),
+        posts=_posts(posts, post_ids, published, events),
+        events=events,
+        actions=tuple(actions),
+        relevance=np.array(list(actions.values()), dtype=np.int64),
+        as_of_s=as_of_s,
+        quarantined=quarantined,
+    )
+
+
+def _all_ids(of_events: NDArray[Any], of_table: "pd.Series[Any] | None") -> Ids:
+    listed = of_table.to_numpy() if of_table is not None else np.zeros(0, dtype=of_events.dtype)
+    if of_events.dtype.kind == "i" and all(isinstance(value, int) for value in listed):
+        return np.unique(np.concatenate([of_events, listed.astype(np.int64)]))
+    return np.array(sorted({*map(str, of_events), *map(str, listed)}), dtype=object)
+
+
+def _places(ids: Ids, values: "NDArray[Any] | pd.Series[Any]") -> NDArray[np.int64]:
+    """Return the index of each value in `ids`, -1 where it is not there."""
+    wanted = pd.Index(values) if ids.dtype.kind == "i" else pd.Index([str(value) for value in values], dtype=object)
+    return np.asarray(pd.Index(ids).get_indexer(wanted), dtype=np.int64)
+
+
+def _sorted_events(raw: EventRows, user_ids: Ids, post_ids: Ids, actions: list[str]) -> Events:
+    user, post = _places(user_ids, raw.user), _places(post_ids, raw.post)
+    action = pd.Index(actions).get_indexer(pd.Index(raw.action, dtype=object))
+    order = np.lexsort((action, post, user, raw.at_s))
+    return Events(
+        at_s=raw.at_s[order],
+        user=user[order].astype(np.int32),
+        post=post[order].astype(np.int32),
+        action=action[order].astype(np.int8),
+    )
+
+
+def _profiles(users: pd.DataFrame | None, user_ids: Ids) -> dict[str, Column]:
+    if users is None:
+        return {}
+    at = _places(user_ids, users["user_id"])
+    profile: dict[str, Column] = {}
+    for name in users.columns[1:]:
+        is_number = users[name].dtype.kind == "f"
+        column: Column = np.full(len(user_ids), np.nan) if is_number else np.full(len(user_ids), "", dtype=object)
+        column[at] = users[name].to_numpy()
+        profile[str(name)] = column
+    return profile
+
+
+def _published(posts: pd.DataFrame | None) -> "pd.Series[Any]":
+    """Return when each post of the table was published, by id; seconds since 1970, -inf where it does not say."""
+    if posts is None:
+        return pd.Series([], dtype=np.float64)
+    if "published_at" not in posts:
+        return pd.Series(np.full(len(posts), -np.inf), index=pd.Index(posts["post_id"]))
+    at_s = pd.to_numeric(posts["published_at"]).astype(np.float64).fillna(-np.inf)
+    return pd.Series(at_s.to_numpy(dtype=np.float64), index=pd.Index(posts["post_id"]))
+
+
+def _posts(posts: pd.DataFrame | None, post_ids: Ids, published: "pd.Series[Any]", events: Events) -> Posts:
+    n_posts = len(post_ids)
+    first_touch = np.full(n_posts, np.inf)
+    first_touch[events.post[::-1]] = events.at_s[::-1]  # descending, so the earliest stays
+    texts = {name: np.full(n_posts, "", dtype=object) for name in ("text", "topic", "author_id")}
+    hidden, published_s = np.zeros(n_posts, dtype=bool), np.full(n_posts, np.inf)
+    if posts is not None:
+        at = _places(post_ids, posts["post_id"])
+        kept = at >= 0
+        for name in texts.keys() & set(posts.columns):
+            texts[name][at[kept]] = _texts(posts[name]).to_numpy()[kept]
+        if "hidden" in posts:
+            hidden[at[kept]] = pd.to_numeric(posts["hidden"]).fillna(0).to_numpy()[kept] != 0
+        published_s[at[kept]] = published.to_numpy()[kept]
+    dated: Floats = np.where(np.isfinite(published_s), np.minimum(published_s, first_touch), first_touch)
+    return Posts(
+        ids=post_ids,
+        text=texts["text"],
+        topic=texts["topic"],
+        author=texts["author_id"],
+        hidden=hidden,
+        born_s=np.minimum(published_s, first_touch),
+        dated_s=np.where(np.isfinite(dated), dated, np.nan),
+    )

@@ -1,0 +1,115 @@
+"""Slates: each user's best posts for each bucket, under the rules of what may be shown."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batch.features.view import History, View
+from batch.kernels import best_posts
+from batch.rank import Scorer, events_in
+from batch.tables import Floats, Ints
+
+_CELLS = 8_000_000
+"""Users × posts that are scored at once: bounds the memory of a chunk to a few hundred megabytes."""
+_SEGMENT_PRIOR = 20.0
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Slates of the users `begin` … `begin + len(posts) - 1`.
+
+    posts : int32, shape (n_users_in_chunk, n_buckets, top_n), indices of posts, best first, -1 for "no further post".
+    """
+
+    begin: int
+    posts: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class ActedOn:
+    """Posts that a user is not shown again. begin : int64 (n_users + 1,); post : int64, indices of posts, by user."""
+
+    begin: Ints
+    post: Ints
+
+
+def acted_on(history: History, view: View, actions: Sequence[str]) -> ActedOn:
+    """Collect the posts each user has acted on with one of `actions` before τ, and the user's own."""
+    tables = history.tables
+    counts = np.array([action in actions for action in tables.actions], dtype=bool)
+    past = slice(0, view.n_events)
+    kept = counts[tables.events.action[past]]
+    own_user, own_post = _own_posts(history)
+    user = np.concatenate([tables.events.user[past][kept].astype(np.int64), own_user])
+    post = np.concatenate([tables.events.post[past][kept].astype(np.int64), own_post])
+    pairs = np.unique(user * max(view.n_posts, 1) + post)
+    users = pairs // max(view.n_posts, 1)
+    begin = np.concatenate(([0], np.cumsum(np.bincount(users, minlength=view.n_users))))
+    return ActedOn(begin, pairs % max(view.n_posts, 1))
+
+
+def _own_posts(history: History) -> tuple[Ints, Ints]:
+    users, posts = history.tables.users, history.tables.posts
+    post = np.flatnonzero(posts.author != "")
+    index = {str(user_id): place for place, user_id in enumerate(users.ids)} if len(post) else {}
+    user = np.array([index.get(str(author), -1) for author in posts.author[post]], dtype=np.int64)
+    return user[user >= 0], post[user >= 0]
+
+
+def make_slates(scorer: Scorer, view: View, acted: ActedOn, n_buckets: int, top_n: int) -> Iterator[Chunk]:
+    """Score and pick, a chunk of users at a time; the last place of every axis is as Chunk says."""
+    n_pool = len(view.pool)
+    place_of = np.full(view.n_posts, -1, dtype=np.int64)
+    place_of[view.pool] = np.arange(n_pool)
+    topic = view.history.topic[view.pool]
+    size = max(1, min(4096, _CELLS // max(n_pool, 1)))
+    for begin in range(0, view.n_users, size):
+        users = np.arange(begin, min(begin + size, view.n_users))
+        excluded, excluded_begin = _excluded(acted, users, place_of)
+        picked = np.empty((len(users), n_buckets, top_n), dtype=np.int32)
+        best_posts(
+            scorer.pair_scores(users),
+            topic,
+            scorer.topic_scores(users),
+            scorer.hour_scores,
+            excluded,
+            excluded_begin,
+            picked,
+        )
+        yield Chunk(begin, _posts_at(view, picked))
+
+
+def _excluded(acted: ActedOn, users: Ints, place_of: Ints) -> tuple[Ints, Ints]:
+    span = slice(int(acted.begin[users[0]]), int(acted.begin[users[-1] + 1]))
+    place = place_of[acted.post[span]]
+    owner = np.repeat(np.arange(len(users)), np.diff(acted.begin[users[0] : users[-1] + 2]))
+    known = place >= 0
+    return place[known], np.concatenate(([0], np.cumsum(np.bincount(owner[known], minlength=len(users)))))
+
+
+def _posts_at(view: View, picked: NDArray[np.int32]) -> NDArray[np.int32]:
+    padded = np.append(view.pool, -1).astype(np.int32)  # place -1 reads the -1 at the end
+    return padded[picked]
+
+
+def popular_slate(view: View, top_n: int) -> Ints:
+    """Return the posts with most events in the last day, then the trending ones; indices, at most `top_n`."""
+    return _best(view, events_in(view, 24), top_n)
+
+
+def segment_slates(view: View, top_n: int) -> list[Ints]:
+    """Return for each segment its own trending posts, shrunk towards everybody's; indices, at most `top_n` each."""
+    segments, span = view.history.segments, view.window(48)
+    events, first = view.history.tables.events, view.history.first[span]
+    segment, post = segments.of_user[events.user[span][first]], events.post[span][first]
+    slates = []
+    for place in range(len(segments.names)):
+        counts = np.bincount(post[segment == place], minlength=view.n_posts)
+        slates.append(_best(view, counts + _SEGMENT_PRIOR * view.trend, top_n))
+    return slates
+
+
+def _best(view: View, scores: Floats, top_n: int) -> Ints:
+    return view.pool[np.argsort(-scores[view.pool], kind="stable")[:top_n]]  # of equals, the pool's order decides

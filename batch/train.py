@@ -1,0 +1,74 @@
+"""Trains the ranker: LambdaRank (Burges, MSR-TR-2010-82) by LightGBM, with trees that stay within one part each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import lightgbm as lgb
+
+from batch.cases import Cases
+from batch.features.matrix import Column
+
+_FEWEST_ROWS = 500
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the trees are grown."""
+
+    trees: int
+    leaves: int
+    learning_rate: float
+    seed: int
+
+
+def enough(cases: Cases) -> bool:
+    """Say whether there is anything to learn from."""
+    return len(cases.grade) >= _FEWEST_ROWS and bool(cases.grade.any()) and not cases.grade.all()
+
+
+def train_trees(cases: Cases, columns: list[Column], training: Training, progress: Callable[[int, int], None]) -> str:
+    """Train and return the model in LightGBM's text format; `progress` hears (trees done, trees)."""
+    names = [f"{column.part}.{column.name}" for column in columns]
+    parts = [[at for at, column in enumerate(columns) if column.part == part] for part in ("A", "B", "C")]
+    parameters = {
+        "objective": "lambdarank",
+        "lambdarank_truncation_level": 20,
+        "label_gain": [2.0**grade - 1 for grade in range(10)],
+        "num_leaves": training.leaves,
+        "learning_rate": training.learning_rate,
+        "min_data_in_leaf": 50,
+        "max_bin": 255,
+        "feature_fraction": 0.8,
+        "lambda_l2": 1.0,
+        "interaction_constraints": [part for part in parts if part],
+        "seed": training.seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
+    dataset = lgb.Dataset(
+        cases.matrix,
+        label=cases.grade,
+        group=cases.group[cases.group > 0],
+        feature_name=_safe(names),
+        params={"max_bin": 255, "verbosity": -1},
+        free_raw_data=True,
+    )
+    booster = lgb.train(
+        parameters,
+        dataset,
+        num_boost_round=training.trees,
+        callbacks=[lambda environment: progress(environment.iteration + 1, training.trees)],
+    )
+    return booster.model_to_string()
+
+
+def _safe(names: list[str]) -> list[str]:
+    """Return names that LightGBM takes; what they stand for is kept in the model's list of columns."""
+    plain = ["".join(c if c.isalnum() or c in "._" else "_" for c in name) for name in names]
+    return [f"{at}.{name}" for at, name in enumerate(plain)] if len(set(plain)) < len(plain) else plain
+
+
+def as_booster(trees: str) -> lgb.Booster:
+    """Return the booster of a saved model: the reference that the scorer must agree with."""
+    return lgb.Booster(model_str=trees)

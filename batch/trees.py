@@ -1,0 +1,95 @@
+"""Reads the trees of a LightGBM model from its own text format, and tells which part of the score each belongs to."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batch.errors import BatchError
+from batch.tables import Floats, Ints
+
+MOST_LEAVES = 32
+"""Leaves that a mask of 32 bits can tell apart."""
+
+_CATEGORICAL = 1
+_DEFAULT_LEFT = 2
+_MISSING_ZERO = 1
+_MISSING_NAN = 2
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One tree. Nodes count from 0 at the root; a child < 0 is the leaf -child-1.
+
+    feature : int64 (n_nodes,), columns of the model's matrix. threshold : float64 (n_nodes,). nan_left : bool
+    (n_nodes,), where a missing value goes. left, right : int64 (n_nodes,). leaf : float64 (n_leaves,).
+    """
+
+    feature: Ints
+    threshold: Floats
+    nan_left: NDArray[np.bool_]
+    left: Ints
+    right: Ints
+    leaf: Floats
+
+
+def parse_trees(model_text: str) -> list[Tree]:
+    """Read every tree of a saved booster; raise BatchError at what the scorer cannot reproduce exactly."""
+    blocks = model_text.split("\nTree=")[1:]
+    return [_parse(place, block.split("\nend of trees")[0]) for place, block in enumerate(blocks)]
+
+
+def _parse(place: int, block: str) -> Tree:
+    fields = dict(line.split("=", 1) for line in block.splitlines()[1:] if "=" in line)
+    if int(fields.get("is_linear", "0")) or int(fields.get("num_cat", "0")):
+        msg = f"tree {place} is linear or splits by category, which the scorer cannot do; train without"
+        raise BatchError(msg)
+    leaf = _numbers(fields["leaf_value"])
+    if len(leaf) > MOST_LEAVES:
+        msg = f"tree {place} has {len(leaf)} leaves, at most {MOST_LEAVES} are supported; set a smaller `leaves`"
+        raise BatchError(msg)
+    if len(leaf) == 1:
+        empty = np.zeros(0, dtype=np.int64)
+        return Tree(empty, np.zeros(0), np.zeros(0, dtype=bool), empty, empty, leaf)
+    kind = _numbers(fields["decision_type"]).astype(np.int64)
+    missing = (kind >> 2) & 3
+    threshold = _numbers(fields["threshold"])
+    if (missing == _MISSING_ZERO).any() or (kind & _CATEGORICAL).any():
+        msg = f"tree {place} treats zero as missing, which is not supported; train with zero_as_missing=false"
+        raise BatchError(msg)
+    default_left = (kind & _DEFAULT_LEFT) > 0
+    nan_left = np.where(missing == _MISSING_NAN, default_left, threshold >= 0)  # else LightGBM reads a NaN as 0
+    columns = (_numbers(fields[name]).astype(np.int64) for name in ("split_feature", "left_child", "right_child"))
+    feature, left, right = columns
+    return Tree(feature, threshold, nan_left, left, right, leaf)
+
+
+def _numbers(text: str) -> Floats:
+    return np.array(text.split(), dtype=np.float64)
+
+
+def leaves_in_order(tree: Tree) -> tuple[Ints, Ints]:
+    """Return the leaves in order from left to right.
+
+    Returns `order`, int64 (n_leaves,): the tree's leaf at each place; and `span`, int64 (n_nodes, 2): the places from
+    which to which (exclusive) the leaves under a node's left child stand.
+    """
+    order: list[int] = []
+    span = np.zeros((len(tree.feature), 2), dtype=np.int64)
+
+    def visit(node: int) -> None:
+        if node < 0:
+            order.append(-node - 1)
+            return
+        begin = len(order)
+        visit(int(tree.left[node]))
+        span[node] = begin, len(order)
+        visit(int(tree.right[node]))
+
+    visit(0 if len(tree.feature) else -1)
+    return np.array(order, dtype=np.int64), span
+
+
+def goes_left(tree: Tree, node: int, values: NDArray[np.float32] | Floats) -> NDArray[np.bool_]:
+    """Say for each value whether it goes left at `node`, as LightGBM decides."""
+    return np.asarray(np.where(np.isnan(values), tree.nan_left[node], values <= tree.threshold[node]))

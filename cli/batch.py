@@ -1,0 +1,52 @@
+"""`hourfeed batch`: compute and publish one generation of slates."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from batch.pipeline import run_batch
+from batch.settings import BatchSettings
+from cli.context import open_redis, parse_time, read_settings
+from cli.progress import StageProgress
+from slates.bucket import bucket_name
+from slates.manifest import Manifest
+from source.engine import open_engine
+
+
+@click.command("batch")
+@click.option("--as-of", help="Compute as if it were this time (ISO 8601, UTC where no offset is given). Default: now.")
+@click.option("--hours", type=int, help="Buckets to publish, from the as-of hour on. Default: the setting, 24.")
+@click.option("--top-n", type=int, help="Posts in a slate. Default: the setting, 20.")
+@click.option(
+    "--model", "model_path", type=click.Path(path_type=Path), help="Score with this saved model, do not train."
+)
+def command(as_of: str | None, hours: int | None, top_n: int | None, model_path: Path | None) -> None:
+    """Read the log, rank every user's posts for each of the coming hours, and publish the slates.
+
+    Readers see the old slates whole until the new ones are complete.
+    """
+    settings = read_settings(hours=hours, top_n=top_n)
+    moment = parse_time("--as-of", as_of) if as_of else datetime.now(UTC).replace(microsecond=0)
+    click.echo(summary(publish_once(settings, moment, model_path)))
+
+
+def publish_once(settings: BatchSettings, as_of: datetime, model_path: Path | None = None) -> Manifest:
+    """Run one batch with the database and the Redis of the settings, showing its progress."""
+    engine = open_engine(settings.database_url, settings.state)
+    try:
+        with open_redis(settings) as redis, StageProgress() as progress:
+            return run_batch(settings, engine, redis, as_of, progress, model_path)
+    finally:
+        engine.dispose()
+
+
+def summary(manifest: Manifest) -> str:
+    """Say in two lines what a run has published."""
+    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in manifest.seconds.items() if seconds >= 0.05)
+    model = f", model {manifest.model_digest}" if manifest.model_digest else ""
+    return (
+        f"generation {manifest.id} is live: {manifest.users:,} users × {manifest.hours} hours from "
+        f"{bucket_name(manifest.first_bucket)}, {manifest.posts:,} posts, ranker {manifest.ranker}{model}\n"
+        f"{sum(manifest.seconds.values()):.1f} s ({stages}); {manifest.slate_bytes:,} bytes of slates"
+    )

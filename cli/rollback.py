@@ -1,0 +1,17 @@
+"""`hourfeed rollback`: serve an earlier generation again."""
+
+import click
+
+from cli.context import open_redis, read_settings
+from slates.generations import rollback
+from slates.keys import Keys
+
+
+@click.command("rollback")
+@click.argument("generation", required=False)
+def command(generation: str | None) -> None:
+    """Make GENERATION live, or without one the generation that was live before this one."""
+    settings = read_settings()
+    with open_redis(settings) as redis:
+        live = rollback(redis, Keys(settings.prefix), generation)
+    click.echo(f"generation {live.id} is live (as of {live.as_of:%Y-%m-%dT%H:%M:%SZ})")
