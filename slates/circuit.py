@@ -1,0 +1,40 @@
+"""Keeps requests from waiting, one after the other, for a Redis that is away."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+REDIS_AWAY = (RedisConnectionError, RedisTimeoutError)
+"""What redis-py raises when Redis cannot be reached, is loading, or does not answer in time."""
+
+
+class Circuit:
+    """Open for `pause_s` after a failure; then one caller may try again while the others stay out."""
+
+    def __init__(self, pause_s: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._pause_s = pause_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._try_again_at: float | None = None
+
+    def lets_through(self) -> bool:
+        """Say whether the caller may ask Redis; it reports the outcome by `failed` or `worked`."""
+        if self._try_again_at is None:
+            return True
+        with self._lock:
+            now = self._clock()
+            if self._try_again_at is not None and now < self._try_again_at:
+                return False
+            self._try_again_at = now + self._pause_s
+            return True
+
+    def failed(self) -> None:
+        """Note that Redis was away."""
+        self._try_again_at = self._clock() + self._pause_s
+
+    def worked(self) -> None:
+        """Note that Redis answered."""
+        self._try_again_at = None

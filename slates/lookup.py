@@ -1,0 +1,232 @@
+"""The look-up: from a user and a bucket to a feed, down a ladder that ends only when nothing at all is known."""
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, cast
+
+from redis import Redis
+
+from slates.bucket import bucket_name
+from slates.circuit import REDIS_AWAY, Circuit
+from slates.codec import SEGMENT_FIELD, decode_slate
+from slates.errors import CodecError
+from slates.feed import Feed, NoFeedError, Rung
+from slates.keys import Keys
+from slates.manifest import Manifest
+from slates.view import Slates, View, closest_bucket, load_segment, load_view
+
+__all__ = ["Feed", "Lookup", "NoFeedError", "Rung"]
+
+_log = logging.getLogger(__name__)
+
+
+class _Found(NamedTuple):
+    """The rung of the ladder that held."""
+
+    rung: Rung
+    slate: list[str]
+    bucket: int
+    manifest: Manifest
+    segment: str | None
+
+
+class _Answer(NamedTuple):
+    """What Redis said of one user in one generation, and which generation is live (None: none is)."""
+
+    slate: list[str]
+    segment: str | None
+    live: str | None
+
+
+class Lookup:
+    """Finds feeds; any number of threads may share one.
+
+    The live generation's id is believed for `pointer_ttl_s`; until then a look-up is one HMGET, after it the same
+    HMGET and a GET in one round trip. `on_view` is called with every view that is loaded, before it serves.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        pointer_ttl_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        circuit: Circuit | None = None,
+        on_view: Callable[[View], None] | None = None,
+    ) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._pointer_ttl_s = pointer_ttl_s
+        self._clock = clock
+        self._circuit = circuit or Circuit(clock=clock)
+        self._on_view = on_view
+        self._loading = threading.Lock()
+        self._view: View | None = None
+        self._pointer_seen_at = float("-inf")
+
+    def feed(self, user_id: str, bucket: int, limit: int) -> Feed:
+        """Return up to `limit` posts for a user in a bucket; raise NoFeedError when nothing is known to answer with."""
+        if not self._circuit.lets_through():
+            return self._from_memory(bucket, limit, "Redis is away")
+        try:
+            feed = self._from_redis(user_id, bucket, limit)
+        except REDIS_AWAY as error:
+            self._circuit.failed()
+            _log.warning("Redis is away: %s", error)
+            return self._from_memory(bucket, limit, "Redis is away")
+        self._circuit.worked()
+        return feed or self._from_memory(bucket, limit, "no generation is live yet; run `hourfeed batch`")
+
+    def manifest(self) -> Manifest:
+        """Return the manifest of the generation that serves, asking Redis only when none does; or raise NoFeedError."""
+        view = self._view
+        return view.manifest if view is not None else self.refresh()
+
+    def refresh(self) -> Manifest:
+        """Ask Redis which generation is live now, and return its manifest; raise NoFeedError when none can be seen."""
+        if not self._circuit.lets_through():
+            raise NoFeedError("Redis is away")
+        try:
+            view = self._follow(self._ask_pointer())
+        except REDIS_AWAY as error:
+            self._circuit.failed()
+            raise NoFeedError("Redis is away") from error
+        self._circuit.worked()
+        if view is None:
+            raise NoFeedError("no generation is live yet; run `hourfeed batch`")
+        return view.manifest
+
+    def _from_redis(self, user_id: str, bucket: int, limit: int) -> Feed | None:
+        """Go down the ladder; when the live generation changed on the way, once more, in the new one."""
+        view = self._view or self._follow(self._ask_pointer())
+        for is_last in (False, True):
+            if view is None:
+                return None
+            found, live = self._climb_down(view, user_id, bucket)
+            newer = view if live == view.manifest.id else self._follow(live)
+            if is_last or newer is view:
+                return self._compose(view, found, limit)
+            view = newer
+        return None
+
+    def _climb_down(self, view: View, user_id: str, bucket: int) -> tuple[_Found, str | None]:
+        """Return the first rung that holds, and the id of the generation that is live by then (None: none is)."""
+        live = view.manifest
+        used = closest_bucket(bucket, live)
+        pointer_is_due = self._clock() - self._pointer_seen_at >= self._pointer_ttl_s
+        own = self._ask(live, user_id, used, with_pointer=pointer_is_due)
+        if own.slate:
+            rung: Rung = "exact" if used == bucket else "same_hour"
+            return _Found(rung, own.slate, used, live, own.segment), own.live
+
+        # Perhaps no slate was made for this user, perhaps the generation went away since its id was read.
+        before = view.previous
+        if before is None:
+            earlier = _Answer([], None, self._ask_pointer())
+        else:
+            used_before = closest_bucket(bucket, before)
+            earlier = self._ask(before, user_id, used_before, with_pointer=True)
+        segment = own.segment or earlier.segment
+        if before is not None and earlier.slate:
+            return _Found("previous", earlier.slate, used_before, before, segment), earlier.live
+        slate = self._segment_slates(view, segment).get(used)
+        found = _Found("segment", slate, used, live, segment) if slate else _popular(view, bucket, segment)
+        return found, earlier.live
+
+    def _ask(self, manifest: Manifest, user_id: str, bucket: int, *, with_pointer: bool) -> _Answer:
+        """Read a user's slate and segment, and the live generation's id if wanted, in one round trip."""
+        key, fields = self._keys.user(manifest.id, user_id), (bucket_name(bucket), SEGMENT_FIELD)
+        if not with_pointer:
+            slate, segment = cast("list[bytes | None]", self._redis.hmget(key, fields))
+            return _Answer(_decode(slate, key), _text(segment), manifest.id)
+        asked_at = self._clock()
+        with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.get(self._keys.current)
+            pipeline.hmget(key, fields)
+            pointer, (slate, segment) = pipeline.execute()
+        live = _text(pointer)
+        if self._view is not None and live == self._view.manifest.id:
+            self._pointer_seen_at = asked_at
+        return _Answer(_decode(slate, key), _text(segment), live)
+
+    def _ask_pointer(self) -> str | None:
+        return _text(cast("bytes | None", self._redis.get(self._keys.current)))
+
+    def _follow(self, live: str | None) -> View | None:
+        """Return the view of the live generation, loading it when it is new; the old one while another thread does."""
+        old = self._view
+        if live is None or not self._loading.acquire(blocking=old is None):
+            return None if live is None else old
+        try:
+            self._pointer_seen_at = self._clock()
+            if self._view is None or self._view.manifest.id != live:
+                self._load(live)
+        except CodecError as error:
+            if old is None:
+                raise
+            _log.warning("generation %s is not followed: %s", live, error)
+        finally:
+            self._loading.release()
+        return self._view
+
+    def _load(self, live: str) -> None:
+        view = load_view(self._redis, self._keys, live)
+        if view is None:  # replaced and unlinked since its id was read, or expired
+            newer = self._ask_pointer()
+            view = load_view(self._redis, self._keys, newer) if newer not in (None, live) else None
+        if view is None:
+            _log.warning("generation %s is live, but its manifest is gone from Redis", live)
+            return
+        if self._on_view is not None:
+            self._on_view(view)
+        self._view = view
+
+    def _segment_slates(self, view: View, segment: str | None) -> Slates:
+        if segment is None:
+            return {}
+        if segment not in view.segments:
+            view.segments[segment] = load_segment(self._redis, self._keys, view.manifest.id, segment)
+        return view.segments[segment]
+
+    def _compose(self, view: View, found: _Found, limit: int) -> Feed | None:
+        if len(found.slate) < limit:
+            self._segment_slates(view, found.segment)
+        return _cut(view, found, limit)
+
+    def _from_memory(self, bucket: int, limit: int, why_not: str) -> Feed:
+        view = self._view
+        feed = view and _cut(view, _popular(view, bucket, None)._replace(rung="memory"), limit)
+        if not feed:
+            raise NoFeedError(why_not if view is None else f"{why_not}, and generation {view.manifest.id} is empty")
+        return feed
+
+
+def _popular(view: View, bucket: int, segment: str | None) -> _Found:
+    slate, used = view.popular_near(closest_bucket(bucket, view.manifest))
+    return _Found("popular", slate, used, view.manifest, segment)
+
+
+def _cut(view: View, found: _Found, limit: int) -> Feed | None:
+    home = closest_bucket(found.bucket, view.manifest)
+    post_ids: Iterator[str] = view.ids_from(found.slate, home, found.segment)
+    first = list(itertools.islice(post_ids, limit))
+    if not first:
+        return None
+    return Feed(first, found.rung, found.bucket, found.manifest.id, found.manifest.as_of, post_ids)
+
+
+def _text(value: bytes | None) -> str | None:
+    return value.decode("utf-8", "replace") if value else None
+
+
+def _decode(slate: bytes | None, key: str) -> list[str]:
+    """Read a slate; a broken one is no slate, so that its user gets the next rung instead of an error."""
+    try:
+        return decode_slate(slate) if slate else []
+    except CodecError as error:
+        _log.warning("a slate in %s is passed over: %s", key, error)
+        return []

@@ -1,0 +1,95 @@
+"""The shelf: posts as one process shows them, rendered once and kept."""
+
+import itertools
+import logging
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+from redis import Redis
+
+from slates.circuit import REDIS_AWAY
+from slates.feed import Feed
+from slates.keys import Keys
+from slates.manifest import Manifest
+from slates.view import View, popular_ids
+
+T = TypeVar("T")
+
+_BATCH = 500
+_SPARES = 50
+_STOCK = 5_000
+
+_log = logging.getLogger(__name__)
+
+
+class PostShelf(Generic[T]):
+    """Keeps up to `most` rendered posts, and begins anew with every generation.
+
+    `render` makes what is kept from a generation's manifest and a post's id, text and topic. A post that Redis does
+    not hold is remembered as missing until the next generation.
+    """
+
+    def __init__(
+        self, redis: Redis, keys: Keys, render: Callable[[Manifest, str, str, str], T], most: int = 50_000
+    ) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._render = render
+        self._most = most
+        self._manifest: Manifest | None = None
+        self._stock: dict[str, T | None] = {}
+        self._posts: dict[str, T | None] = {}
+
+    def restock(self, view: View) -> None:
+        """Begin anew for a generation, with the posts that a feed from memory needs; may raise what redis-py raises."""
+        stock = self._fetch(view.manifest, popular_ids(view, min(_STOCK, self._most)))
+        self._manifest, self._stock, self._posts = view.manifest, stock, dict(stock)
+
+    def take(self, feed: Feed, limit: int) -> list[T]:
+        """Return a feed's posts, up to `limit`; the next ones of the feed stand in for posts that are gone.
+
+        While Redis is away, posts that are not on the shelf count as gone.
+        """
+        posts = self._pick(feed.post_ids, may_fetch=feed.rung != "memory")
+        while len(posts) < limit:
+            more = list(itertools.islice(feed.rest, max(limit, _SPARES)))
+            if not more:
+                break
+            posts += self._pick(more, may_fetch=feed.rung != "memory")
+        return posts[:limit]
+
+    def _pick(self, post_ids: list[str], *, may_fetch: bool) -> list[T]:
+        shelf = self._posts
+        missing = [post_id for post_id in post_ids if post_id not in shelf] if may_fetch else []
+        if missing:
+            shelf = {**{i: shelf.get(i) for i in post_ids}, **self._add(missing)}
+        return [post for post in map(shelf.get, post_ids) if post is not None]
+
+    def _add(self, post_ids: list[str]) -> dict[str, T | None]:
+        if self._manifest is None:
+            return {}
+        try:
+            found = self._fetch(self._manifest, post_ids)
+        except REDIS_AWAY as error:
+            _log.warning("Redis is away, so that %d posts are left out: %s", len(post_ids), error)
+            return {}
+        if len(self._posts) + len(found) > self._most:
+            self._posts = dict(self._stock)
+        self._posts.update(found)
+        return found
+
+    def _fetch(self, manifest: Manifest, post_ids: Iterable[str]) -> dict[str, T | None]:
+        found: dict[str, T | None] = {}
+        remaining = iter(post_ids)
+        while batch := list(itertools.islice(remaining, _BATCH)):
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for post_id in batch:
+                    pipeline.hmget(self._keys.post(post_id), "text", "topic")
+                for post_id, (text, topic) in zip(batch, pipeline.execute(), strict=True):
+                    gone = text is None and topic is None
+                    found[post_id] = None if gone else self._render(manifest, post_id, _read(text), _read(topic))
+        return found
+
+
+def _read(value: bytes | None) -> str:
+    return value.decode("utf-8", "replace") if value else ""

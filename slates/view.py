@@ -1,0 +1,112 @@
+"""A view: what one process keeps of a generation, to answer when a user's slate is missing or Redis is away."""
+
+import itertools
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+from redis import Redis
+
+from slates.bucket import nearest_same_hour, parse_bucket
+from slates.codec import decode_slate
+from slates.errors import CodecError
+from slates.keys import Keys
+from slates.manifest import Manifest
+
+Slates = Mapping[int, list[str]]
+"""Bucket → post ids, best first."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class View:
+    """A generation's manifest and shared slates; the segments' are added when first asked for."""
+
+    manifest: Manifest
+    popular: Slates
+    previous: Manifest | None
+    segments: dict[str, Slates] = field(default_factory=dict)
+
+    def ids_from(self, slate: list[str], bucket: int, segment: str | None) -> Iterator[str]:
+        """Yield the ids of `slate`, the segment's and the popular ones of `bucket`, then of the buckets nearest to it.
+
+        No id comes twice.
+        """
+        seen: set[str] = set()
+        for source in self._sources(slate, bucket, segment):
+            for post_id in source:
+                if post_id not in seen:
+                    seen.add(post_id)
+                    yield post_id
+
+    def popular_near(self, bucket: int) -> tuple[list[str], int]:
+        """Return the popular slate nearest to `bucket`, and its bucket; an empty one where there is none at all."""
+        slate = self.popular.get(bucket)
+        if slate:
+            return slate, bucket
+        nearest = min(self.popular, key=lambda other: (abs(other - bucket), other), default=bucket)
+        return self.popular.get(nearest, []), nearest
+
+    def _sources(self, slate: list[str], bucket: int, segment: str | None) -> Iterator[list[str]]:
+        yield slate
+        yield self.segments.get(segment or "", {}).get(bucket, [])
+        for other in sorted(self.popular, key=lambda other: (abs(other - bucket), other)):
+            yield self.popular[other]
+
+
+def load_view(redis: Redis, keys: Keys, generation: str) -> View | None:
+    """Read a generation's view in two round trips; None when Redis does not hold it (any more).
+
+    Raises CodecError when its manifest cannot be read.
+    """
+    with redis.pipeline(transaction=False) as pipeline:
+        pipeline.hgetall(keys.generation(generation))
+        pipeline.hgetall(keys.popular(generation))
+        raw, popular = pipeline.execute()
+    if not raw:
+        return None
+    manifest = Manifest.from_hash(raw)
+    return View(manifest, read_slates(popular), _load_previous(redis, keys, manifest))
+
+
+def load_segment(redis: Redis, keys: Keys, generation: str, segment: str) -> Slates:
+    """Read a segment's slates; empty when Redis holds none."""
+    return read_slates(cast("dict[bytes, bytes]", redis.hgetall(keys.segment(generation, segment))))
+
+
+def read_slates(raw: Mapping[bytes, bytes]) -> Slates:
+    """Read a hash bucket → slate, passing over (and logging) what is neither, and slates of no post."""
+    slates = {}
+    for name, value in raw.items():
+        try:
+            post_ids = decode_slate(value)
+            if post_ids:
+                slates[parse_bucket(name.decode("utf-8", "replace"))] = post_ids
+        except CodecError as error:
+            _log.warning("a shared slate is passed over: %s", error)
+    return slates
+
+
+def closest_bucket(bucket: int, manifest: Manifest) -> int:
+    """Return the bucket of a generation that answers best for `bucket`: itself, or the nearest of the same hour."""
+    return nearest_same_hour(bucket, manifest.first_bucket, manifest.last_bucket)
+
+
+def popular_ids(view: View, most: int) -> list[str]:
+    """Return up to `most` different ids of the popular slates, in no particular order."""
+    return list(itertools.islice(dict.fromkeys(itertools.chain.from_iterable(view.popular.values())), most))
+
+
+def _load_previous(redis: Redis, keys: Keys, manifest: Manifest) -> Manifest | None:
+    """Read the manifest of the generation before; None when it is gone, unreadable, or was rolled back for a reason."""
+    if not manifest.previous:
+        return None
+    raw = cast("dict[bytes, bytes]", redis.hgetall(keys.generation(manifest.previous)))
+    try:
+        previous = Manifest.from_hash(raw) if raw else None
+    except CodecError as error:
+        _log.warning("the previous generation is passed over: %s", error)
+        return None
+    return previous if previous is not None and previous.state == "superseded" else None
