@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -59,8 +60,10 @@ class _Bars(Progress):
 
 
 def _print(report: "LoadReport") -> None:
-    table = Table("file", "holds")
-    for column in ("rows", "new", "already there", "quarantined", "rows/s"):
+    table = Table(box=SIMPLE, pad_edge=False)
+    table.add_column("file", no_wrap=True)
+    table.add_column("holds")
+    for column in ("rows", "new", "already there", "set aside", "rows/s"):
         table.add_column(column, justify="right")
     for file in report.files:
         bad = sum(file.quarantined.values())

@@ -70,5 +70,5 @@ def database_errors(engine: Engine, doing: str) -> Iterator[None]:
     except (SQLAlchemyError, psycopg2.Error, sqlite3.Error) as error:
         own_words = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
         url = engine.url
-        place = f"{url.host}:{url.port or 5432}/{url.database}" if url.host else url.database
+        place = f"{url.host}:{url.port or 5432}/{url.database}" if url.host else url.database or ":memory:"
         raise SourceError(f"{doing} failed in {engine.dialect.name} {place}: {own_words}") from error

@@ -10,6 +10,8 @@ from typing import Any, TextIO
 from source.chunk import BadRow
 from source.errors import SourceError
 
+ROW_CHARACTERS = 100_000
+"""A longer row is cut there, so that any CSV reader can read the quarantine file."""
 _COLUMNS = ("file", "line", "reason", "row")
 
 
@@ -39,9 +41,10 @@ class QuarantineFile:
 
     def add(self, rows: Iterable[BadRow]) -> None:
         """Write rows to the file and count them by reason."""
-        for row in rows:
-            self.counts[row.reason] += 1
-            self._writer().writerow((self._file_name, *row))
+        for line, reason, row in rows:
+            self.counts[reason] += 1
+            shown = row if len(row) <= ROW_CHARACTERS else f"{row[:ROW_CHARACTERS]}…"
+            self._writer().writerow((self._file_name, line, reason, shown))
 
     def _writer(self) -> Any:
         if self._stream is None:
