@@ -307,6 +307,27 @@ def test_profile_columns_take_the_type_of_their_values(folder: Path, engine: Eng
     assert "none" not in {entry["name"] for entry in inspect(engine).get_columns("user_data")}
 
 
+def test_each_kind_of_bad_post_is_set_aside_with_its_line(folder: Path, engine: Engine) -> None:
+    (folder / "posts.csv").write_text(
+        "post_id,text,published_at,hidden,author_id\n"
+        "1,a,2021-12-20T15:00:00Z,TRUE,7\n"
+        "2,b,soon,no,7\n"
+        "3,c,,maybe,7\n"
+        f"4,d,,0,{'x' * 201}\n"
+        ",e,,,\n"
+        "6,,,,\n"
+    )
+    report = load(folder, engine).files[0]
+    assert [entry[:2] for entry in set_aside(report)] == [
+        (3, "published_at is not a time of the years 1970 to 2200"),
+        (4, "hidden is not true or false"),
+        (5, "author_id is longer than 200 characters"),
+        (6, "post_id is empty"),
+    ]
+    found = rows_of(engine, "SELECT post_id, text, hidden, author_id FROM post_text_df ORDER BY post_id")
+    assert found == [(1, "a", True, "7"), (6, None, None, None)]
+
+
 def test_rows_that_a_table_cannot_hold_are_bad(folder: Path, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE user_data (user_id VARCHAR(5), age SMALLINT, city VARCHAR(4) NOT NULL)"))
