@@ -29,11 +29,13 @@ def bucket_name(bucket: int) -> str:
 def parse_bucket(name: str) -> int:
     """Read what `bucket_name` wrote; raise CodecError on anything else."""
     try:
-        moment = datetime.strptime(name, "%Y-%m-%dT%H").replace(tzinfo=UTC)
-    except ValueError as error:
+        bucket = bucket_of(datetime.strptime(name, "%Y-%m-%dT%H").replace(tzinfo=UTC))
+    except ValueError:
+        bucket = None
+    if bucket is None or bucket_name(bucket) != name:  # strptime takes 2021-1-2T3 as well
         msg = f"{name!r} is not a bucket; a bucket is written like 2021-12-20T15"
-        raise CodecError(msg) from error
-    return bucket_of(moment)
+        raise CodecError(msg)
+    return bucket
 
 
 def nearest_same_hour(bucket: int, first: int, last: int) -> int:

@@ -11,8 +11,12 @@ SEGMENT_FIELD = "segment"
 
 
 def encode_slate(post_ids: Iterable[str]) -> bytes:
-    """Write a slate; `decode_slate` reads it back."""
-    return " ".join(map(escape_id, post_ids)).encode("ascii")
+    """Write a slate; `decode_slate` reads it back. Raises CodecError on an empty id."""
+    words = [escape_id(post_id) for post_id in post_ids]
+    if "" in words:
+        msg = f"place {words.index('') + 1} of a slate holds an empty id; a post needs an id to be shown"
+        raise CodecError(msg)
+    return " ".join(words).encode("ascii")
 
 
 def decode_slate(value: bytes) -> list[str]:

@@ -60,7 +60,11 @@ class Manifest:
     @classmethod
     def from_hash(cls, raw: Mapping[bytes, bytes]) -> "Manifest":
         """Read what `to_hash` wrote; unknown fields are passed over, a missing one raises CodecError."""
-        texts = {name.decode(): value.decode() for name, value in raw.items()}
+        try:
+            texts = {name.decode(): value.decode() for name, value in raw.items()}
+        except UnicodeDecodeError as error:
+            msg = f"a manifest is text, this is not: {error.object[:60]!r}"
+            raise CodecError(msg) from error
         missing = _NAMES.keys() - texts.keys()
         if missing:
             msg = f"the manifest lacks {', '.join(sorted(missing))}; was it written by another version of hourfeed?"
@@ -80,7 +84,7 @@ _COUNTS = {name for name, kind in _NAMES.items() if kind is int} - _BUCKETS
 
 def _write(name: str, value: Any) -> str:
     if name in _TIMES:
-        return value.astimezone(UTC).strftime(_TIME_FORMAT) if value else ""
+        return value.astimezone(UTC).strftime(_TIME_FORMAT).rjust(20, "0") if value else ""
     if name in _BUCKETS:
         return bucket_name(value)
     if name == "seconds":

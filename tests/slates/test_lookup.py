@@ -1,6 +1,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -45,7 +46,7 @@ def server() -> FakeServer:
 
 @pytest.fixture
 def redis(server: FakeServer) -> FakeRedis:
-    return FakeRedis(server=server)  # type: ignore[no-untyped-call]
+    return FakeRedis(server=server)
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def lookup(redis: FakeRedis, clock: Clock) -> Lookup:
 def round_trips(redis: Redis) -> Iterator[list[str]]:
     """Collect the name of each command that is sent by itself, and `pipeline` for each pipeline."""
     trips: list[str] = []
-    execute = redis.execute_command
+    execute: Any = redis.execute_command
 
     def counted(*args: object, **kwargs: object) -> object:
         trips.append(str(args[0]))
