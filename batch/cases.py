@@ -64,7 +64,7 @@ def draw_cases(
 ) -> Cases:
     """Draw the cases of all past moments; `progress` hears (moments done, moments)."""
     moments = moments_before(history, as_of_s, sampling)
-    drawn: list[Cases] = []
+    drawn = [_no_cases(columns)]
     for place, moment_s in enumerate(moments):
         view = View(history, moment_s)
         view.pool = pool_at(view)
@@ -73,9 +73,15 @@ def draw_cases(
         drawn.append(_cases_at(view, columns, as_of_s, sampling, share, random))
         progress(place + 1, len(moments))
     return Cases(
-        matrix=np.concatenate([c.matrix for c in drawn] or [np.zeros((0, len(columns)), dtype=np.float32)]),
-        grade=np.concatenate([c.grade for c in drawn] or [np.zeros(0, dtype=np.int32)]),
-        group=np.concatenate([c.group for c in drawn] or [np.zeros(0, dtype=np.int64)]),
+        matrix=np.concatenate([cases.matrix for cases in drawn]),
+        grade=np.concatenate([cases.grade for cases in drawn]),
+        group=np.concatenate([cases.group for cases in drawn]),
+    )
+
+
+def _no_cases(columns: list[Column]) -> Cases:
+    return Cases(
+        np.zeros((0, len(columns)), dtype=np.float32), np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int64)
     )
 
 
@@ -85,6 +91,8 @@ def _cases_at(
     user, bucket, place, grade = _touched(view, as_of_s, sampling.hours)
     case = user * 2**31 + bucket
     chosen = np.unique(case)
+    if not len(chosen):
+        return _no_cases(columns)
     if len(chosen) > most:
         chosen = np.sort(random.choice(chosen, most, replace=False))
     kept = np.isin(case, chosen)
@@ -98,7 +106,7 @@ def _cases_at(
     return Cases(
         matrix=gather(view, columns, user_of, place_of, bucket_of),
         grade=grades[first].astype(np.int32),
-        group=np.bincount(group_of, minlength=len(chosen)) if len(chosen) else np.zeros(0, dtype=np.int64),
+        group=np.bincount(group_of, minlength=len(chosen)),
     )
 
 
@@ -126,7 +134,7 @@ def _touched(view: View, as_of_s: int, hours: int) -> tuple[Ints, Ints, Ints, ND
     order = np.lexsort((-grade, *cell[::-1]))
     user, bucket, place, grade = cell[0][order], cell[1][order], cell[2][order], grade[order]
     same = (np.diff(user) == 0) & (np.diff(bucket) == 0) & (np.diff(place) == 0)
-    keep = np.concatenate(([True], ~same)) if len(user) else np.zeros(0, dtype=bool)
+    keep = np.concatenate((np.ones(min(1, len(user)), dtype=bool), ~same))
     return user[keep], bucket[keep], place[keep], grade[keep]
 
 

@@ -3,11 +3,14 @@
 import importlib
 import os
 import sys
-from typing import Any
 
 import click
 
+from batch.errors import BatchError
 from cli.system import remedy_for
+from demo.errors import DemoError
+from slates.errors import SlatesError
+from source.errors import SourceError
 
 COMMANDS = {
     "batch": "compute and publish one generation of slates",
@@ -46,27 +49,15 @@ def main() -> None:
     """Personal feeds, computed ahead of time and served from Redis."""
 
 
-def _is_ours(error: Exception) -> bool:
-    return any(
-        f"{kind.__module__}.{kind.__name__}"
-        in {
-            "slates.errors.SlatesError",
-            "source.errors.SourceError",
-            "batch.errors.BatchError",
-            "demo.errors.DemoError",
-        }
-        for kind in type(error).__mro__
-    )
-
-
 def run() -> None:
     """Run the command line."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # else idle OpenMP threads spin, and starve what else runs
     try:
         main.main(standalone_mode=True)
-    except Exception as error:
-        message: Any = remedy_for(error) or (f"error: {error}" if _is_ours(error) else None)
-        if message is None:
+    except (SlatesError, SourceError, BatchError, DemoError) as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        remedy = remedy_for(error)
+        if remedy is None:
             raise
-        sys.stderr.write(f"{message}\n")
-        sys.exit(1)
+        sys.exit(remedy)

@@ -1,5 +1,7 @@
 """`hourfeed simulate`: fills the database, or a folder, with a simulated social network."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from batch.settings import BatchSettings
 from cli.context import read_settings
 from demo.parameters import Parameters
 from demo.simulate import Progress as Report
@@ -67,36 +70,41 @@ def command(
         half_life_d=half_life_d,
         published_at=published_at,
     )
-    with _progress() as bar:
-        tasks = {stage: bar.add_task(title, total=None) for stage, title in _STAGES.items()}
-
-        def report(stage: str, done: int, total: int) -> None:
-            bar.update(tasks[stage], completed=done, total=total)
-
-        if out is None:
-            summary, place = _into_database(parameters, keep_end=end is None, report=report)
-        else:
-            summary, place = simulate_files(parameters, out, file_format=file_format, progress=report), str(out)
-    click.echo(_sentence(summary, place))
+    if out is None:
+        summary, place = simulate_into_database(read_settings(), parameters, keep_end=end is None)
+    else:
+        with _shown() as report:
+            summary = simulate_files(parameters, out, file_format=file_format, progress=report)
+        place = str(out)
+    click.echo(sentence(summary, place))
 
 
-def _into_database(parameters: Parameters, *, keep_end: bool, report: Report) -> tuple[Summary, str]:
-    settings = read_settings()
+def simulate_into_database(settings: BatchSettings, parameters: Parameters, *, keep_end: bool) -> tuple[Summary, str]:
+    """Simulate into the database of the settings, showing progress; return what is there now, and the URL."""
     engine = open_engine(settings.database_url, settings.state)
     try:
-        summary = simulate(parameters, engine, settings.source, settings.state, keep_end=keep_end, progress=report)
+        with _shown() as report:
+            summary = simulate(parameters, engine, settings.source, settings.state, keep_end=keep_end, progress=report)
     finally:
         engine.dispose()
     return summary, engine.url.render_as_string(hide_password=True)
 
 
-def _progress() -> Progress:
+@contextmanager
+def _shown() -> Iterator[Report]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description:>16}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        tasks = {stage: bar.add_task(title, total=None) for stage, title in _STAGES.items()}
+
+        def report(stage: str, done: int, total: int) -> None:
+            bar.update(tasks[stage], completed=done, total=total)
+
+        yield report
 
 
-def _sentence(summary: Summary, place: str) -> str:
+def sentence(summary: Summary, place: str) -> str:
+    """Say what a simulation has put where."""
     times = f", {summary.first:%Y-%m-%d %H:%M:%S} to {summary.last:%Y-%m-%d %H:%M:%S} UTC" if summary.last else ""
     there = "already there" if summary.already_there else "simulated"
     return (

@@ -1,0 +1,5 @@
+"""Lets `python -m cli` be `hourfeed`."""
+
+from cli.main import run
+
+run()

@@ -1,0 +1,62 @@
+"""`hourfeed schedule`: run a batch on every tick of a cron expression, until told to stop."""
+
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from types import FrameType
+
+import click
+
+from batch.schedule import build_scheduler, is_overdue, parse_cron
+from cli.context import open_redis, read_settings
+from slates.generations import list_generations
+from slates.keys import Keys
+
+
+@click.command("schedule")
+@click.option("--cron", help="Five fields, in UTC. Default: the setting `schedule`.")
+def command(cron: str | None) -> None:
+    """Run `hourfeed batch` on every tick, each in a process of its own; once at the start if a tick was missed.
+
+    A failed run is reported and the next tick tries again; the live generation stays as it is meanwhile.
+    """
+    settings = read_settings(schedule=cron)
+    trigger = parse_cron(settings.schedule)
+    runs = _Runs()
+    signal.signal(signal.SIGTERM, runs.stop)
+    signal.signal(signal.SIGINT, runs.stop)
+    with open_redis(settings) as redis:  # an embedded server stays up between the runs
+        begun = [
+            manifest.started_at for manifest in list_generations(redis, Keys(settings.prefix)) if manifest.built_at
+        ]
+        overdue = is_overdue(trigger, max(begun, default=None), datetime.now(UTC))
+        _say(f"batch on {settings.schedule!r} (UTC)" + ("; one is due now" if overdue else ""))
+        build_scheduler(trigger, runs.run, now_too=overdue).start()
+
+
+class _Runs:
+    """Starts batches as processes, and ends the one that runs when asked to stop."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> None:
+        begun = datetime.now(UTC)
+        self._process = subprocess.Popen([sys.executable, "-m", "cli", "batch"])
+        status = self._process.wait()
+        took_s = (datetime.now(UTC) - begun).total_seconds()
+        if status:
+            _say(f"the batch of {begun:%Y-%m-%dT%H:%M:%SZ} failed with status {status} after {took_s:.0f} s")
+
+    def stop(self, number: int, _frame: FrameType | None) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait()
+        _say(f"stopped by {signal.Signals(number).name}")
+        sys.exit(0)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"schedule: {text}\n")
+    sys.stderr.flush()
