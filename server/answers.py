@@ -1,0 +1,14 @@
+"""Answers other than feeds: JSON, never cached."""
+
+import json
+
+from flask import Response
+
+
+def json_answer(body: object, status: int = 200, *, retry_after_s: int | None = None) -> Response:
+    """Return `body` as JSON; `json` of the standard library because it can write any string, lone surrogates too."""
+    answer = Response(json.dumps(body), status, mimetype="application/json")
+    answer.headers["Cache-Control"] = "no-store"
+    if retry_after_s is not None:
+        answer.headers["Retry-After"] = str(retry_after_s)
+    return answer

@@ -1,0 +1,69 @@
+"""The Flask app: puts the look-up, the shelf of posts and the routes together."""
+
+import logging
+
+from flask import Flask, Response
+from redis import Redis
+from werkzeug.exceptions import HTTPException
+
+from server.answers import json_answer
+from server.health import RETRY_AFTER_S, health_routes
+from server.parameters import ParameterError
+from server.recommendations import recommendation_routes, render_post
+from server.settings import ServerSettings
+from slates.client import RedisError, connect
+from slates.errors import SlatesError
+from slates.keys import Keys
+from slates.lookup import Lookup, NoFeedError
+from slates.posts import PostShelf
+
+DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
+LOOKUP = "hourfeed.lookup"
+"""Where `app.extensions` holds the look-up."""
+
+_log = logging.getLogger(__name__)
+
+
+def create_app(settings: ServerSettings | None = None, redis: Redis | None = None) -> Flask:
+    """Return the app; Redis is first asked by the first request, so each worker has connections of its own."""
+    settings = settings or ServerSettings()
+    if redis is None:
+        redis = connect(settings.redis_url or DEFAULT_REDIS_URL, timeout_s=settings.redis_timeout_s, retries=1)
+    keys = Keys(settings.prefix)
+    shelf = PostShelf(redis, keys, render_post)
+    lookup = Lookup(redis, keys, settings.pointer_ttl_s, on_view=shelf.restock)
+
+    app = Flask(__name__, static_folder=None)
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.extensions[LOOKUP] = lookup
+    app.register_blueprint(recommendation_routes(lookup, shelf))
+    app.register_blueprint(health_routes(lookup, settings.fresh_for_h))
+    app.register_error_handler(ParameterError, _bad_parameter)
+    app.register_error_handler(NoFeedError, _nothing_to_answer)
+    app.register_error_handler(SlatesError, _unreadable)
+    app.register_error_handler(RedisError, _unreadable)
+    app.register_error_handler(HTTPException, _http_error)
+    return app
+
+
+def _bad_parameter(error: ParameterError) -> Response:
+    return json_answer({"error": {"field": error.field, "value": error.value, "allowed": error.allowed}}, 422)
+
+
+def _nothing_to_answer(error: NoFeedError) -> Response:
+    return json_answer({"error": {"reason": str(error)}}, 503, retry_after_s=RETRY_AFTER_S)
+
+
+def _unreadable(error: Exception) -> Response:
+    _log.error("what lies in Redis cannot be served: %s", error)
+    reason = "what lies in Redis cannot be served; the server's log says why"
+    return json_answer({"error": {"reason": reason}}, 503, retry_after_s=RETRY_AFTER_S)
+
+
+def _http_error(error: HTTPException) -> Response:
+    answer = json_answer({"error": {"reason": error.name}}, error.code or 500)
+    allowed = getattr(error, "valid_methods", None)
+    if allowed:
+        answer.headers["Allow"] = ", ".join(sorted(allowed))
+    return answer

@@ -1,0 +1,60 @@
+"""Configuration of gunicorn: `gunicorn --config server/gunicorn.py 'server.app:create_app()'`.
+
+Where to listen and how many workers and threads are settings: HOURFEED_HOST, HOURFEED_PORT or PORT, HOURFEED_WORKERS,
+HOURFEED_THREADS. A platform that sets PORT and connects from outside needs HOURFEED_HOST=0.0.0.0 too.
+"""
+
+import logging
+import threading
+import time
+from typing import Any
+
+from server.app import LOOKUP
+from server.settings import ServerSettings
+from slates.client import RedisError
+from slates.errors import SlatesError
+from slates.lookup import Lookup
+
+REFRESH_S = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+def options(settings: ServerSettings) -> dict[str, Any]:
+    """Return gunicorn's settings by name."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return {
+        "bind": [f"{host}:{settings.port}"],
+        "workers": settings.workers,
+        "worker_class": "gthread",
+        "threads": settings.threads,
+        "preload_app": False,  # each worker connects to Redis by itself
+        "keepalive": 5,
+        "timeout": 30,
+        "graceful_timeout": 10,
+        "limit_request_line": 4094,
+        "limit_request_fields": 50,
+        "limit_request_field_size": 4096,
+        "accesslog": None,
+        "control_socket_disable": True,  # it would lie in the home folder, one for all servers
+        "post_worker_init": start_refreshing,
+    }
+
+
+def start_refreshing(worker: Any) -> None:
+    """Let a worker look at the live generation by itself, so that it has popular slates before Redis goes away."""
+    lookup = worker.wsgi.extensions[LOOKUP]
+    threading.Thread(target=_keep_refreshing, args=(lookup,), name="refresh", daemon=True).start()
+
+
+def _keep_refreshing(lookup: Lookup) -> None:
+    while True:
+        try:
+            lookup.refresh()
+        except (SlatesError, RedisError) as error:
+            _log.debug("no refresh: %s", error)
+        time.sleep(REFRESH_S)
+
+
+if __name__ == "__config__":  # the name under which gunicorn runs its configuration file
+    globals().update(options(ServerSettings()))

@@ -1,0 +1,115 @@
+"""The parameters of a request, read strictly: what is not understood is a 422 that says what would be."""
+
+import re
+from datetime import UTC, datetime
+
+from dateutil.parser import isoparse
+from flask import Request
+from werkzeug.datastructures import MultiDict
+
+from slates.manifest import IdType
+
+Arguments = MultiDict[str, str]
+
+ID = "one integer of 64 bits"
+ID_TEXT = "one text of 1 to 200 characters"
+TIME = "one ISO 8601 time, like 2021-12-20T15:30:00Z; UTC where it has no offset"
+LIMIT = "an integer from 1 to 100"
+
+MAX_LIMIT = 100
+DEFAULT_LIMIT = 10
+_MAX_ID_LENGTH = 200
+_MAX_TIME_LENGTH = 64
+_SHOWN_LENGTH = 100
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
+_TIME = re.compile(
+    r"(?P<date>[0-9][0-9Ww-]*)"
+    r"(?:[Tt ](?P<time>[0-9][0-9:.,]*) ?(?P<offset>[Zz]|[ +-][0-9][0-9:]*)?)?"  # a space: `+` in a query string
+)
+
+
+class ParameterError(Exception):
+    """A parameter cannot be used; `value` is None where it is missing."""
+
+    def __init__(self, field: str, value: str | None, allowed: str) -> None:
+        super().__init__(f"{field} = {value!r}: allowed is {allowed}")
+        self.field = field
+        self.value = None if value is None else value[:_SHOWN_LENGTH]
+        self.allowed = allowed
+
+
+def read_arguments(request: Request) -> Arguments:
+    """Return the parameters of the query string; bytes in it that are no UTF-8 are refused."""
+    try:
+        return request.args
+    except UnicodeDecodeError as error:
+        shown = request.query_string.decode("latin-1")
+        raise ParameterError("query string", shown, "UTF-8, percent-encoded") from error
+
+
+def read_id(arguments: Arguments) -> str:
+    """Return the parameter `id` as it came; `canonical_id` makes a user id of it."""
+    text = _only(arguments, "id", ID_TEXT)
+    if text is None or not 1 <= len(text) <= _MAX_ID_LENGTH:
+        raise ParameterError("id", text, ID_TEXT)
+    return text
+
+
+def canonical_id(text: str, kind: IdType) -> str:
+    """Return the user id as the batch writes it: integers without sign, zeros or space in front."""
+    if kind == "string":
+        return text
+    number = _integer(text)
+    if number is None or not -(2**63) <= number < 2**63:
+        raise ParameterError("id", text, ID)
+    return str(number)
+
+
+def read_limit(arguments: Arguments) -> int:
+    """Return the parameter `limit`, 10 when there is none."""
+    text = _only(arguments, "limit", LIMIT)
+    if text is None:
+        return DEFAULT_LIMIT
+    number = _integer(text)
+    if number is None or not 1 <= number <= MAX_LIMIT:
+        raise ParameterError("limit", text, LIMIT)
+    return number
+
+
+def read_time(arguments: Arguments) -> datetime:
+    """Return the parameter `time`, aware and in UTC; now when there is none."""
+    text = _only(arguments, "time", TIME)
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        moment = _parse_time(text.strip())
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ParameterError("time", text, TIME) from error
+
+
+def _parse_time(text: str) -> datetime:
+    parts = _TIME.fullmatch(text) if len(text) <= _MAX_TIME_LENGTH else None
+    if parts is None:
+        raise ValueError(text)
+    written = parts["date"].upper()
+    if parts["time"]:
+        written += f"T{parts['time']}{(parts['offset'] or '').upper().replace(' ', '+')}"
+    try:
+        return datetime.fromisoformat(written)
+    except ValueError:
+        return isoparse(written)
+
+
+def _only(arguments: Arguments, field: str, allowed: str) -> str | None:
+    """Return the one value of a parameter, None when it is absent; given twice it is refused, not guessed at."""
+    values = arguments.getlist(field)
+    if len(values) > 1:
+        raise ParameterError(field, ", ".join(values), allowed)
+    return values[0] if values else None
+
+
+def _integer(text: str) -> int | None:
+    text = text.strip()
+    return int(text) if _INTEGER.fullmatch(text) else None

@@ -1,0 +1,52 @@
+"""GET /post/recommendations/ - a user's feed at a time."""
+
+import json
+import re
+from datetime import UTC, datetime
+
+import orjson
+from flask import Blueprint, Response, request
+
+from server.parameters import canonical_id, read_arguments, read_id, read_limit, read_time
+from slates.bucket import bucket_name, bucket_of
+from slates.feed import Feed
+from slates.lookup import Lookup, NoFeedError
+from slates.manifest import Manifest
+from slates.posts import PostShelf
+
+_JSON_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
+
+
+def render_post(manifest: Manifest, post_id: str, text: str, topic: str) -> bytes:
+    """Write a post as JSON; an integer id is written digit by digit, so that it stays exact at any size."""
+    is_integer = manifest.post_id_type == "integer" and _JSON_INTEGER.fullmatch(post_id)
+    identifier = (post_id if is_integer else json.dumps(post_id)).encode()
+    return b'{"id":%b,"text":%b,"topic":%b}' % (identifier, orjson.dumps(text), orjson.dumps(topic))
+
+
+def recommendation_routes(lookup: Lookup, shelf: PostShelf[bytes]) -> Blueprint:
+    """Return the route, answering from `lookup` and `shelf`."""
+    routes = Blueprint("recommendations", __name__)
+
+    @routes.get("/post/recommendations/")
+    def recommendations() -> Response:
+        arguments = read_arguments(request)
+        limit, moment, given_id = read_limit(arguments), read_time(arguments), read_id(arguments)
+        user_id = canonical_id(given_id, lookup.manifest().user_id_type)
+        feed = lookup.feed(user_id, bucket_of(moment), limit)
+        posts = shelf.take(feed, limit)
+        if not posts:
+            raise NoFeedError("the posts of this feed cannot be read: they are gone from Redis, or Redis is away")
+        return Response(b"[%b]" % b",".join(posts), headers=_headers(feed), mimetype="application/json")
+
+    return routes
+
+
+def _headers(feed: Feed) -> dict[str, str]:
+    return {
+        "X-Hourfeed-Rung": feed.rung,
+        "X-Hourfeed-Bucket": bucket_name(feed.bucket),
+        "X-Hourfeed-Generation": feed.generation,
+        "X-Hourfeed-Age": str(int((datetime.now(UTC) - feed.as_of).total_seconds())),
+        "Cache-Control": "no-store",
+    }
