@@ -70,7 +70,7 @@ def _usable(connection: Connection, events: ExistingTable, actions: Mapping[str,
     return and_(
         whole_seconds(connection, columns["timestamp"]).is_not(None),
         columns["action"].is_not(None),
-        columns["action"].in_(sorted(actions)),
+        cast(columns["action"], SqlText).in_(sorted(actions)),  # an enum refuses what is not among its values
         events.has_id("user_id"),
         events.has_id("post_id"),
     )
