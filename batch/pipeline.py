@@ -35,6 +35,8 @@ from slates.lock import RunLock
 from slates.manifest import Manifest
 
 _T = TypeVar("_T")
+LONGEST_FEED = 100
+"""Posts in a shared slate: feeds that ask for more than a user's own slate holds are filled from it."""
 FALLBACK_RANKER = "popular_24h"
 """What is published where the log is too short to train on."""
 
@@ -184,8 +186,8 @@ def _publish(
     manifest = _manifest(settings, lock.seq, ranked)
     names = publish.bucket_names(manifest.first_bucket, settings.hours)
     shared = publish.Shared(
-        popular_slate(view, settings.top_n),
-        segment_slates(view, settings.top_n),
+        popular_slate(view, max(settings.top_n, LONGEST_FEED)),
+        segment_slates(view, max(settings.top_n, LONGEST_FEED)),
         view.history.segments.names,
         view.history.segments.of_user,
     )

@@ -1,16 +1,15 @@
 """Runs a batch on every tick of a cron expression: one at a time, and once for any number of missed ticks."""
 
-import logging
+import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from apscheduler.executors.debug import DebugExecutor
+from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.cron import CronTrigger
 
 from batch.errors import BatchError
-
-_log = logging.getLogger(__name__)
 
 
 def parse_cron(expression: str) -> CronTrigger:
@@ -26,17 +25,23 @@ def is_overdue(trigger: CronTrigger, last_run: datetime | None, now: datetime) -
     """Say whether a tick has passed since the run that began at `last_run` (None: there was none)."""
     if last_run is None:
         return True
-    due = trigger.get_next_fire_time(None, last_run)
+    due = trigger.get_next_fire_time(None, last_run + timedelta(microseconds=1))
     return due is not None and due <= now
 
 
-def build_scheduler(trigger: CronTrigger, run: Callable[[], None], *, now_too: bool) -> BlockingScheduler:
-    """Return a scheduler that calls `run` on every tick, and at once if `now_too`; its start() blocks.
+def build_scheduler(trigger: Any, run: Callable[[], None], *, now_too: bool) -> BlockingScheduler:
+    """Return a scheduler that calls `run` on every tick of an APScheduler trigger, and at once if `now_too`.
 
-    The job runs in the scheduler's own thread. So no two runs overlap, and ticks that pass meanwhile are due when it
-    ends, coalesced into one.
+    Its start() blocks. While one run goes on, the first tick that passes waits for its end and further ones are
+    dropped, so that runs never overlap and missed ticks are made up for by one run.
     """
-    scheduler = BlockingScheduler(timezone=UTC, executors={"default": DebugExecutor()})
-    options = {"next_run_time": datetime.now(UTC)} if now_too else {}
-    scheduler.add_job(run, trigger, id="batch", coalesce=True, misfire_grace_time=None, max_instances=1, **options)
+    turn = threading.Lock()
+
+    def run_in_turn() -> None:
+        with turn:
+            run()
+
+    scheduler = BlockingScheduler(timezone=UTC, executors={"default": ThreadPoolExecutor(2)})
+    first = {"next_run_time": datetime.now(UTC)} if now_too else {}
+    scheduler.add_job(run_in_turn, trigger, coalesce=True, misfire_grace_time=None, max_instances=2, **first)
     return scheduler

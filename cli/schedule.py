@@ -24,15 +24,22 @@ def command(cron: str | None) -> None:
     settings = read_settings(schedule=cron)
     trigger = parse_cron(settings.schedule)
     runs = _Runs()
-    signal.signal(signal.SIGTERM, runs.stop)
-    signal.signal(signal.SIGINT, runs.stop)
     with open_redis(settings) as redis:  # an embedded server stays up between the runs
         begun = [
             manifest.started_at for manifest in list_generations(redis, Keys(settings.prefix)) if manifest.built_at
         ]
         overdue = is_overdue(trigger, max(begun, default=None), datetime.now(UTC))
         _say(f"batch on {settings.schedule!r} (UTC)" + ("; one is due now" if overdue else ""))
-        build_scheduler(trigger, runs.run, now_too=overdue).start()
+        scheduler = build_scheduler(trigger, runs.run, now_too=overdue)
+
+        def stop(number: int, _frame: FrameType | None) -> None:
+            runs.stop()
+            scheduler.shutdown(wait=False)
+            _say(f"stopped by {signal.Signals(number).name}")
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        scheduler.start()
 
 
 class _Runs:
@@ -40,21 +47,22 @@ class _Runs:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._stopped = False
 
     def run(self) -> None:
+        if self._stopped:
+            return
         begun = datetime.now(UTC)
         self._process = subprocess.Popen([sys.executable, "-m", "cli", "batch"])
         status = self._process.wait()
         took_s = (datetime.now(UTC) - begun).total_seconds()
-        if status:
+        if status and not self._stopped:
             _say(f"the batch of {begun:%Y-%m-%dT%H:%M:%SZ} failed with status {status} after {took_s:.0f} s")
 
-    def stop(self, number: int, _frame: FrameType | None) -> None:
+    def stop(self) -> None:
+        self._stopped = True
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
-            self._process.wait()
-        _say(f"stopped by {signal.Signals(number).name}")
-        sys.exit(0)
 
 
 def _say(text: str) -> None:

@@ -46,12 +46,12 @@ def _idle_h(view: View) -> Floats:
 
 @feature("user_fresh_taste", "user", "A", "mean logarithm of the age in hours of the posts that the user last touched")
 def _fresh_taste(view: View) -> Floats:
-    history = view.history
-    age = np.log1p(np.maximum(np.nan_to_num(history.age_h), 0.0))[history.by_user]
-    total = np.concatenate(([0.0], np.cumsum(age)))
-    begin = np.maximum(history.start[:-1], view.end - TASTE_ITEMS)
-    count = view.end - begin
-    return np.where(count > 0, (total[view.end] - total[begin]) / np.maximum(count, 1), np.nan)
+    events, known = view.recent(np.arange(view.n_users), TASTE_ITEMS)
+    if not view.n_events:
+        return np.full(view.n_users, np.nan)
+    age = np.log1p(np.maximum(np.nan_to_num(view.history.age_h[events]), 0.0))
+    count = known.sum(axis=1)
+    return np.where(count > 0, (age * known).sum(axis=1) / np.maximum(count, 1), np.nan)
 
 
 def profile(view: View) -> dict[str, Floats]:

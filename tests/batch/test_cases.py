@@ -1,0 +1,78 @@
+"""Training cases are what a run at a past moment could have known, and what happened then."""
+
+import numpy as np
+from small_world import make_history, make_tables, random_events
+
+from batch.candidates import pool_at
+from batch.cases import Cases, Sampling, draw_cases, moments_before
+from batch.features.matrix import Column
+from batch.features.view import View
+from batch.tables import HOUR_S, Ints
+
+SAMPLING = Sampling(days=1, groups=1000, negatives=20, hours=24, seed=0)
+COLUMNS = [Column("C", "lag_h"), Column("C", "touches_all"), Column("A", "user_events")]
+
+
+def pool(view: View) -> Ints:
+    return pool_at(view, full_catalogue_posts=1000, each=10)
+
+
+def draw(events: list[tuple[float, int, int, str]], sampling: Sampling = SAMPLING, **more: object) -> Cases:
+    history = make_history(make_tables(events, **more))  # type: ignore[arg-type]
+    return draw_cases(history, COLUMNS, history.tables.as_of_s, sampling, pool, lambda _done, _total: None)
+
+
+def test_moments_are_whole_steps_of_hours_before_the_run_and_leave_a_past() -> None:
+    history = make_history(make_tables([(50.0, 0, 0, "view"), (99.0, 1, 1, "view")], as_of_h=100))
+    moments = [moment / HOUR_S for moment in moments_before(history, 100 * HOUR_S, SAMPLING)]
+    assert moments == [float(hour) for hour in range(77, 100)]
+
+
+def test_a_case_has_the_lag_and_the_features_of_its_moment() -> None:
+    # One later touch: user 1 touches post 0 for the first time at 99.2, so each moment before it makes one case.
+    cases = draw([(50.0, 0, 0, "view"), (50.1, 1, 1, "view"), (99.2, 1, 0, "view")])
+    touched = cases.matrix[cases.grade > 0]
+    lags = touched[:, 0]
+    assert sorted(lags) == [hour + 0.5 for hour in range(23)]
+    assert set(touched[:, 1]) == {1.0}  # only user 0 had touched post 0 by then, at every moment
+    assert set(touched[:, 2]) == {1.0}
+    assert len(cases.group) == 23
+    assert cases.group.sum() == len(cases.grade)
+
+
+def test_the_grade_is_the_highest_of_the_bucket_and_a_like_is_no_second_case() -> None:
+    events = [(50.0, 0, 0, "view"), (50.1, 1, 1, "view"), (99.2, 1, 0, "view"), (99.3, 1, 0, "like")]
+    cases = draw(events)
+    assert set(cases.grade[cases.grade > 0]) == {2}
+    assert (cases.grade > 0).sum() == 23
+
+
+def test_later_events_on_a_known_post_are_no_cases() -> None:
+    cases = draw([(50.0, 0, 0, "view"), (50.1, 1, 1, "view"), (99.2, 0, 0, "like")])
+    assert len(cases.group) == 0
+    assert cases.matrix.shape == (0, 3)
+
+
+def test_posts_that_did_not_exist_at_the_moment_are_not_in_its_cases() -> None:
+    events = [(50.0, 0, 0, "view"), (50.1, 1, 1, "view"), (99.2, 1, 2, "view")]
+    cases = draw(events, born_h=[0, 0, 98.5, 0])
+    assert (cases.grade > 0).sum() == 1  # from the moment 99 alone, with a lag of half an hour
+    assert cases.matrix[cases.grade > 0, 0].tolist() == [0.5]
+
+
+def test_posts_that_the_user_touched_are_not_sampled_as_untouched() -> None:
+    # User 1 has touched posts 0 to 2 and goes on to touch 3; so beside it only 4 and 5 can stand in its cases.
+    before = [(50.0 + post, 1, post, "view") for post in range(3)]
+    cases = draw([*before, (99.2, 1, 3, "view")], n_posts=6)
+    assert set(cases.group) == {3}
+    assert (cases.grade.reshape(-1, 3) > 0).sum(axis=1).tolist() == [1] * len(cases.group)
+
+
+def test_cases_are_at_most_as_many_as_asked_for_and_the_same_each_time() -> None:
+    events = random_events(2000, 30, 20, last_h=99)
+    few = Sampling(days=1, groups=40, negatives=10, hours=24, seed=3)
+    one, two = (draw(events, few, n_users=30, n_posts=20) for _ in range(2))
+    n_moments = 23
+    assert 0 < len(one.group) <= 40 + n_moments
+    np.testing.assert_array_equal(one.matrix, two.matrix)
+    np.testing.assert_array_equal(one.grade, two.grade)

@@ -1,0 +1,42 @@
+"""Picking the best posts of every hour, against the plain way of doing it."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batch.kernels import best_posts, bin_rows
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    n_posts=st.integers(1, 40),
+    top_n=st.integers(1, 12),
+    n_hours=st.integers(1, 5),
+    levels=st.sampled_from([2, 5, 1_000_000]),
+)
+def test_slates_are_those_of_a_full_sort(seed: int, n_posts: int, top_n: int, n_hours: int, levels: int) -> None:
+    random = np.random.default_rng(seed)
+    n_users, n_topics = 4, 3
+
+    def some(*shape: int) -> np.ndarray:  # few levels: many ties, to be broken by order
+        return random.integers(0, levels, shape) / 4
+
+    pair, topic_score, hour_score = some(n_users, n_posts), some(n_users, n_topics, n_hours), some(n_posts, n_hours)
+    topic = random.integers(0, n_topics, n_posts)
+    excluded = [np.flatnonzero(random.random(n_posts) < 0.3) for _ in range(n_users)]
+    begin = np.concatenate(([0], np.cumsum([len(posts) for posts in excluded])))
+    got = np.empty((n_users, n_hours, top_n), dtype=np.int32)
+    best_posts(pair, topic, topic_score, hour_score, np.concatenate(excluded), begin, got)
+    for user in range(n_users):
+        for hour in range(n_hours):
+            scores = (pair[user] + topic_score[user, topic, hour]) + hour_score[:, hour]
+            order = [post for post in np.argsort(-scores, kind="stable") if post not in set(excluded[user])][:top_n]
+            assert got[user, hour].tolist() == order + [-1] * (top_n - len(order))
+
+
+def test_binning_counts_the_edges_below_each_value_and_marks_nan() -> None:
+    values = np.array([[-1.0, 0.0, 0.5, 1.0, 2.0, np.nan, 9.0]], dtype=np.float32)
+    out = np.empty(values.shape, dtype=np.uint8)
+    bin_rows(values, np.array([0.0, 1.0, 2.0]), out)
+    assert out[0].tolist() == [0, 0, 1, 1, 2, 255, 3]

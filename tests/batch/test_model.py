@@ -1,0 +1,72 @@
+"""Models are saved whole, read back the same, and refused where they do not fit."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from batch.errors import BatchError
+from batch.features.matrix import Column
+from batch.features.text import fit_encoder
+from batch.features.vocabulary import Vocabularies
+from batch.model import Model, load_model, save_model
+
+TEXTS = [f"{word} number{place % 4}" for place, word in enumerate(["sun", "rain", "goal", "vote"] * 5)]
+
+
+def make_model(trained_as_of_s: int = 3600) -> Model:
+    columns = (Column("A", "knn"), Column("C", "age_h"), Column("A", "profile.land"))
+    vocabularies = Vocabularies({"topic": ("sport", "tech"), "land": ("Österreich",)})
+    return Model("tree\n", columns, vocabularies, fit_encoder(TEXTS, seed=0), trained_as_of_s, 5, 50)
+
+
+def test_a_saved_model_reads_back_the_same(tmp_path: Path) -> None:
+    model = make_model()
+    path = save_model(model, tmp_path)
+    read = load_model(path)
+    assert path.name == model.digest == read.digest
+    assert (read.columns, read.vocabularies, read.trees) == (model.columns, model.vocabularies, model.trees)
+    assert read.encoder is not None
+    assert model.encoder is not None
+    np.testing.assert_array_equal(read.encoder.encode(["sun", "goal"]), model.encoder.encode(["sun", "goal"]))
+
+
+def test_saving_twice_is_harmless_and_another_model_has_another_digest(tmp_path: Path) -> None:
+    assert save_model(make_model(), tmp_path) == save_model(make_model(), tmp_path)
+    assert save_model(make_model(7200), tmp_path) != save_model(make_model(), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_is_no_model_is_refused_with_its_path(tmp_path: Path) -> None:
+    with pytest.raises(BatchError, match=str(tmp_path)):
+        load_model(tmp_path)
+    path = save_model(make_model(), tmp_path)
+    (path / "text.npz").write_bytes(b"not an archive")
+    with pytest.raises(BatchError, match="is not a model"):
+        load_model(path)
+
+
+def test_a_model_with_unknown_features_is_refused_by_their_names(tmp_path: Path) -> None:
+    path = save_model(make_model(), tmp_path)
+    about = json.loads((path / "model.json").read_text())
+    about["columns"].append(["A", "moon_phase"])
+    (path / "model.json").write_text(json.dumps(about))
+    with pytest.raises(BatchError, match="moon_phase"):
+        load_model(path)
+
+
+def test_similar_texts_are_near_and_empty_ones_nowhere() -> None:
+    encoder = fit_encoder(TEXTS, seed=0)
+    assert encoder is not None
+    sun, same, goal, nothing = encoder.encode(["sun number1", "number1 sun", "goal number2", "…"])
+    np.testing.assert_allclose(sun, same)
+    assert sun @ sun == pytest.approx(1)
+    assert sun @ goal < 0.5
+    assert not nothing.any()
+
+
+def test_too_few_or_too_different_texts_give_no_encoder() -> None:
+    assert fit_encoder(["one", "two"], seed=0) is None
+    assert fit_encoder([f"word{place}" for place in range(20)], seed=0) is None
+    assert fit_encoder([""] * 50, seed=0) is None

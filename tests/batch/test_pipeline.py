@@ -1,0 +1,256 @@
+"""A whole run on a small simulated network, with a real Redis and both databases."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from redis import Redis
+from sqlalchemy import Engine, text
+
+from batch.errors import BatchError
+from batch.pipeline import FALLBACK_RANKER, run_batch
+from batch.settings import BatchSettings
+from demo.parameters import Parameters
+from demo.simulate import simulate
+from slates.bucket import bucket_name, bucket_of
+from slates.codec import SEGMENT_FIELD, decode_slate
+from slates.generations import live_generation
+from slates.keys import Keys
+from slates.manifest import Manifest
+from source.engine import open_engine
+from source.schema import SourceSchema
+from source.write import write_rows
+
+END = datetime(2026, 3, 1, tzinfo=UTC)
+AS_OF = END - timedelta(days=1, hours=5)
+NETWORK = Parameters(users=150, posts=400, days=6, seed=5, end=END)
+KEYS = Keys()
+Slates = dict[bytes, dict[bytes, bytes]]
+
+
+class Notes:
+    """Hears a run."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.stages: set[str] = set()
+
+    def stage(self, name: str, done: int, total: int | None) -> None:
+        self.stages.add(name)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("network")
+    engine = open_engine(None, folder)
+    simulate(NETWORK, engine, SourceSchema(), folder)
+    engine.dispose()
+    return folder
+
+
+@pytest.fixture
+def engine(network: Path) -> Iterator[Engine]:
+    engine = open_engine(None, network)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> BatchSettings:
+    return BatchSettings(state=tmp_path, hours=6, top_n=8, trees=30, train_groups=400, train_negatives=30)
+
+
+def slates_of(redis: Redis, manifest: Manifest) -> Slates:
+    """Return every hash of slates of a generation, by the key without the generation's id."""
+    prefix = f"{KEYS.generation(manifest.id)}:".encode()
+    names = [key for key in redis.scan_iter(match=prefix + b"*") if redis.type(key) == b"hash"]
+    return {name.removeprefix(prefix): redis.hgetall(name) for name in names}  # type: ignore[misc]
+
+
+def between(begin: datetime, end: datetime) -> dict[str, str]:
+    """Return parameters that SQLite compares with its times."""
+    return {"a": f"{begin:%Y-%m-%d %H:%M:%S}", "b": f"{end:%Y-%m-%d %H:%M:%S}"}
+
+
+def publish(
+    settings: BatchSettings, engine: Engine, redis: Redis, model: Path | None = None, as_of: datetime = AS_OF
+) -> tuple[Manifest, Slates]:
+    manifest = run_batch(settings, engine, redis, as_of, Notes(), model)
+    return manifest, slates_of(redis, manifest)
+
+
+def test_every_user_gets_a_whole_slate_for_every_hour(
+    settings: BatchSettings, engine: Engine, redis_client: Redis
+) -> None:
+    manifest, slates = publish(settings, engine, redis_client)
+    names = {bucket_name(bucket_of(AS_OF) + hour).encode() for hour in range(6)}
+    users = {name: fields for name, fields in slates.items() if name.startswith(b"user:")}
+    assert len(users) == manifest.users == 150
+    for fields in users.values():
+        assert fields.keys() - {SEGMENT_FIELD.encode()} == names
+        for name in names:
+            posts = decode_slate(fields[name])
+            assert len(set(posts)) == len(posts) == 8
+    assert manifest.state == "live"
+    live = live_generation(redis_client, KEYS)
+    assert live is not None
+    assert (live.id, live.seconds, live.slate_bytes) == (manifest.id, manifest.seconds, manifest.slate_bytes)
+    assert (manifest.ranker, manifest.slates, manifest.hours) == ("lightgbm", 900, 6)
+    assert slates[b"popular"].keys() == names
+    assert sum(name.startswith(b"segment:") for name in slates) == manifest.segments > 1
+    assert {"read", "features", "train", "rank", "slate", "publish", "verify"} <= manifest.seconds.keys()
+
+
+def test_posts_are_in_redis_and_what_users_acted_on_is_not_in_their_slates(
+    settings: BatchSettings, engine: Engine, redis_client: Redis
+) -> None:
+    _, slates = publish(settings, engine, redis_client)
+    with engine.connect() as connection:
+        rows = connection.execute(
+            text("SELECT user_id, post_id FROM feed_data WHERE timestamp < :as_of"),
+            {"as_of": f"{AS_OF:%Y-%m-%d %H:%M}"},
+        ).all()
+    acted = {(str(user), str(post)) for user, post in rows}
+    shown = {
+        (name.removeprefix(b"user:").decode(), post)
+        for name, fields in slates.items()
+        if name.startswith(b"user:")
+        for field, slate in fields.items()
+        if field != SEGMENT_FIELD.encode()
+        for post in decode_slate(slate)
+    }
+    assert acted
+    assert shown
+    assert not acted & shown
+    for _, post in shown:
+        assert all(redis_client.hmget(KEYS.post(post), "text", "topic"))
+
+
+def test_two_runs_on_the_same_input_give_the_same_slates(
+    settings: BatchSettings, engine: Engine, redis_client: Redis
+) -> None:
+    first, slates = publish(settings, engine, redis_client)
+    second, again = publish(settings, engine, redis_client)
+    assert first.id != second.id
+    assert second.previous == first.id
+    assert first.model_digest == second.model_digest != ""
+    assert slates == again
+
+
+def test_a_saved_model_gives_the_slates_that_its_own_run_gave(
+    settings: BatchSettings, engine: Engine, redis_client: Redis
+) -> None:
+    first, slates = publish(settings, engine, redis_client)
+    saved = settings.state / "models" / first.model_digest
+    second, again = publish(settings, engine, redis_client, model=saved)
+    assert second.model_digest == first.model_digest
+    assert second.seconds["train"] < 0.1
+    assert slates == again
+
+
+def test_sqlite_and_postgres_give_the_same_slates(
+    settings: BatchSettings, engine: Engine, redis_client: Redis, postgres_url: str, tmp_path: Path
+) -> None:
+    _, slates = publish(settings, engine, redis_client)
+    postgres = open_engine(postgres_url, tmp_path)
+    simulate(NETWORK, postgres, SourceSchema(), tmp_path / "postgres")
+    _, from_postgres = publish(settings, postgres, redis_client)
+    postgres.dispose()
+    assert slates == from_postgres
+
+
+def test_nothing_after_the_as_of_time_reaches_the_slates(
+    settings: BatchSettings, engine: Engine, redis_client: Redis, network: Path, tmp_path: Path
+) -> None:
+    first, slates = publish(settings, engine, redis_client)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "hourfeed.db").write_bytes((network / "hourfeed.db").read_bytes())
+    changed = open_engine(None, other)
+    with changed.begin() as connection:
+        cut = {"as_of": f"{AS_OF:%Y-%m-%d %H:%M:%S}"}
+        assert connection.execute(text("DELETE FROM feed_data WHERE timestamp >= :as_of"), cut).rowcount > 0
+        connection.execute(text("UPDATE post_text_df SET text = 'x', topic = 'y' WHERE published_at >= :as_of"), cut)
+    later = {
+        "timestamp": pd.to_datetime([AS_OF.replace(tzinfo=None)]),
+        "user_id": [200],
+        "post_id": [1],
+        "action": ["like"],
+    }
+    write_rows(changed, SourceSchema(), "events", pd.DataFrame(later))
+    second, again = publish(settings, changed, redis_client)
+    changed.dispose()
+    assert first.model_digest == second.model_digest
+    assert slates == again
+
+
+def test_a_baseline_can_be_published_by_a_setting(settings: BatchSettings, engine: Engine, redis_client: Redis) -> None:
+    manifest, slates = publish(settings.model_copy(update={"ranker": "popular_24h"}), engine, redis_client)
+    assert manifest.ranker == "popular_24h"
+    assert manifest.model_digest == ""
+    popular = decode_slate(slates[b"popular"][bucket_name(bucket_of(AS_OF)).encode()])[:8]
+    with engine.connect() as connection:
+        query = "SELECT post_id, count(*) FROM feed_data WHERE timestamp >= :a AND timestamp < :b GROUP BY 1"
+        rows = connection.execute(text(query), between(AS_OF - timedelta(days=1), AS_OF)).all()
+    counts: dict[int, int] = dict(rows)
+    best = sorted(counts.values(), reverse=True)[:8]
+    assert [counts[int(post)] for post in popular] == best
+
+
+def test_a_log_too_short_to_train_on_publishes_the_fallback_and_says_so(
+    settings: BatchSettings, redis_client: Redis, sqlite_url: str, tmp_path: Path
+) -> None:
+    engine = open_engine(sqlite_url, tmp_path)
+    rows = {"timestamp": pd.to_datetime(["2026-02-01 10:00"] * 3), "user_id": [1, 2, 2], "post_id": [5, 5, 6]}
+    write_rows(engine, SourceSchema(), "events", pd.DataFrame({**rows, "action": ["view"] * 3}))
+    notes = Notes()
+    manifest = run_batch(settings, engine, redis_client, datetime(2026, 2, 1, 12, tzinfo=UTC), notes)
+    assert manifest.ranker == FALLBACK_RANKER
+    assert any("too short to train on" in note for note in notes.notes)
+    slates = slates_of(redis_client, manifest)
+    assert set(slates[b"user:1"].values()) == {b"6"}
+    assert set(slates[b"user:2"].values()) == {b""}
+    with pytest.raises(BatchError, match="no post exists before"):
+        run_batch(settings, engine, redis_client, datetime(2026, 1, 1, tzinfo=UTC), notes)
+    engine.dispose()
+    live = live_generation(redis_client, KEYS)
+    assert live is not None
+    assert live.id == manifest.id
+
+
+def test_large_catalogues_go_through_the_retrievers(
+    settings: BatchSettings, engine: Engine, redis_client: Redis
+) -> None:
+    cut = settings.model_copy(update={"full_catalogue_posts": 40, "candidates": 10})
+    manifest, slates = publish(cut, engine, redis_client)
+    everything, _ = publish(settings, engine, redis_client)
+    assert 10 <= manifest.posts < everything.posts
+    assert len([name for name in slates if name.startswith(b"user:")]) == 150
+
+
+def test_a_run_beats_chance_and_popularity_on_what_users_went_on_to_like(
+    settings: BatchSettings, engine: Engine, redis_client: Redis
+) -> None:
+    def hits(manifest: Manifest) -> float:
+        slates = slates_of(redis_client, manifest)
+        with engine.connect() as connection:
+            query = (
+                "SELECT user_id, post_id FROM feed_data WHERE action = 'like' AND timestamp >= :a AND timestamp < :b"
+            )
+            rows = connection.execute(text(query), between(AS_OF, AS_OF + timedelta(days=1))).all()
+        liked: dict[int, set[str]] = {}
+        for user, post in rows:
+            liked.setdefault(user, set()).add(str(post))
+        name = bucket_name(bucket_of(AS_OF)).encode()
+        shown = {user: set(decode_slate(slates[f"user:{user}".encode()][name])[:5]) for user in liked}
+        return float(np.mean([bool(shown[user] & posts) for user, posts in liked.items()]))
+
+    trained = hits(publish(settings, engine, redis_client)[0])
+    popular = hits(publish(settings.model_copy(update={"ranker": "popular_all"}), engine, redis_client)[0])
+    assert trained > popular
