@@ -1,6 +1,6 @@
 """Publishes slates as one generation: encodes them and hands them to slates.generations, which knows Redis."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,9 @@ from batch.slate import Chunk
 from batch.tables import Ints, Posts, Tables
 from slates.bucket import bucket_name
 from slates.codec import SEGMENT_FIELD, encode_slate
-from slates.generations import GenerationWriter, Row, retire
+from slates.generations import retire
 from slates.keys import Keys, escape_id
+from slates.writer import Row
 
 
 @dataclass(frozen=True)
@@ -74,27 +75,14 @@ def post_rows(keys: Keys, posts: Posts, wanted: Ints) -> Iterator[Row]:
         yield keys.post(str(posts.ids[post])), {"text": posts.text[post], "topic": posts.topic[post]}
 
 
-def write_users(
-    writer: GenerationWriter,
-    chunks: Iterable[Chunk],
-    rows_of: Callable[[Chunk], Iterator[Row]],
-    progress: Callable[[int], None],
-) -> int:
-    """Write the chunks as they come, one shard each; `progress` hears users written. Returns the number of shards."""
-    shards = 0
-    for shard, chunk in enumerate(chunks):
-        writer.write_shard(shard, rows_of(chunk))
-        progress(chunk.begin + len(chunk.posts))
-        shards = shard + 1
-    return shards
-
-
 def bucket_names(first_bucket: int, hours: int) -> list[str]:
     """Name the buckets of a run."""
     return [bucket_name(bucket) for bucket in range(first_bucket, first_bucket + hours)]
 
 
-def unlink_old(redis: Redis, keys: Keys, keep: int, tables: Tables, shared: Shared, batch: int) -> list[str]:
-    """Unlink generations that are beyond those to keep; return their ids."""
+def unlink_old(
+    redis: Redis, keys: Keys, keep: int, tables: Tables, shared: Shared, batch: int, run: int | None = None
+) -> list[str]:
+    """Unlink generations that are beyond those to keep; return their ids. `run` as in slates.generations.retire."""
     user_ids = [str(user_id) for user_id in tables.users.ids]
-    return retire(redis, keys, keep=keep, user_ids=user_ids, segments=shared.segment_names, batch=batch)
+    return retire(redis, keys, keep=keep, user_ids=user_ids, segments=shared.segment_names, batch=batch, run=run)

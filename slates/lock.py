@@ -16,6 +16,7 @@ from redis.exceptions import RedisError, WatchError
 
 from slates.errors import LockHeldError, StaleRunError
 from slates.keys import Keys
+from slates.refusal import refusal_explained
 
 _POLL_S = 0.2
 
@@ -23,8 +24,8 @@ _POLL_S = 0.2
 class RunLock:
     """Holds `{prefix}:lock` while a batch runs, renewed from a thread of its own.
 
-    `seq` is this run's fencing number: it rises with every run, and publishing compares it (generations.flip).
-    A holder that died on this very host is seen at once; one that died elsewhere after `ttl_s`.
+    `seq` is this run's fencing number: it rises with every holder of the lock, and publishing compares it
+    (generations.flip). A holder that died on this very host is seen at once; one that died elsewhere after `ttl_s`.
     """
 
     def __init__(self, redis: Redis, keys: Keys, *, ttl_s: float = 30.0, wait_s: float = 60.0) -> None:
@@ -39,20 +40,15 @@ class RunLock:
 
     def __enter__(self) -> Self:
         """Take the lock, waiting up to `wait_s`; raise LockHeldError when another run still holds it then."""
-        deadline = time.monotonic() + self._wait_s
-        self.seq = self._redis.incr(self._keys.seq)
-        self.value = _describe(self.seq)
-        while not self._redis.set(self._keys.lock, self.value, nx=True, px=self._ttl_ms):
-            holder = cast("bytes | None", self._redis.get(self._keys.lock))
-            if holder is not None and _is_dead_here(holder):
-                replace_if(self._redis, self._keys.lock, holder, None)
-            elif time.monotonic() > deadline:
-                msg = (
-                    f"another batch holds {self._keys.lock} ({_who(holder)}); wait for it, or look at `hourfeed status`"
-                )
-                raise LockHeldError(msg)
-            else:
-                time.sleep(_POLL_S)
+        self.value = _describe()
+        with refusal_explained():
+            self._take()
+            try:
+                # Only now: a number drawn before the wait would be older than the run that was waited for.
+                self.seq = self._redis.incr(self._keys.seq)
+            except BaseException:
+                self._release()
+                raise
         self._renewer.start()
         return self
 
@@ -63,7 +59,7 @@ class RunLock:
         self._stop.set()
         self._renewer.join()
         try:
-            replace_if(self._redis, self._keys.lock, self.value, None)
+            self._release()
         except RedisError:
             if error is None:
                 raise
@@ -79,6 +75,25 @@ class RunLock:
         if cast("Any", pipeline).get(self._keys.lock) != self.value:
             raise StaleRunError(self._lost())
 
+    def _take(self) -> None:
+        deadline = time.monotonic() + self._wait_s
+        while not self._redis.set(self._keys.lock, self.value, nx=True, px=self._ttl_ms):
+            holder = cast("bytes | None", self._redis.get(self._keys.lock))
+            if holder == self.value:
+                return  # the connection broke before the answer, and redis-py asked again
+            if holder is not None and _is_dead_here(holder):
+                replace_if(self._redis, self._keys.lock, holder, None)
+            elif time.monotonic() > deadline:
+                msg = (
+                    f"another batch holds {self._keys.lock} ({_who(holder)}); wait for it, or look at `hourfeed status`"
+                )
+                raise LockHeldError(msg)
+            else:
+                time.sleep(_POLL_S)
+
+    def _release(self) -> None:
+        replace_if(self._redis, self._keys.lock, self.value, None)
+
     def _lost(self) -> str:
         return f"run {self.seq} lost {self._keys.lock} (paused too long, or taken over), so it publishes nothing"
 
@@ -93,8 +108,8 @@ class RunLock:
 
 def replace_if(redis: Redis, key: str, old: bytes, new: bytes | None, ttl_ms: int | None = None) -> bool:
     """Set `key` to `new` (None: delete it) if it holds `old`; say whether it did."""
-    with redis.pipeline() as pipeline:
-        try:
+    while True:
+        with redis.pipeline() as pipeline:
             cast("Any", pipeline).watch(key)
             if cast("Any", pipeline).get(key) != old:
                 return False
@@ -103,14 +118,15 @@ def replace_if(redis: Redis, key: str, old: bytes, new: bytes | None, ttl_ms: in
                 pipeline.delete(key)
             else:
                 pipeline.set(key, new, px=ttl_ms)
-            pipeline.execute()
-        except WatchError:
-            return False
-    return True
+            try:
+                pipeline.execute()
+            except WatchError:
+                continue  # the key changed, or the connection broke: look again
+        return True
 
 
-def _describe(seq: int) -> bytes:
-    holder = {"seq": seq, "host": _host(), "pid": os.getpid(), "token": uuid.uuid4().hex}
+def _describe() -> bytes:
+    holder = {"host": _host(), "pid": os.getpid(), "token": uuid.uuid4().hex}
     return json.dumps(holder, separators=(",", ":")).encode()
 
 
@@ -140,6 +156,6 @@ def _is_dead_here(holder: bytes) -> bool:
 def _who(holder: bytes | None) -> str:
     try:
         known = json.loads(holder or b"")
-        return f"run {known['seq']}, process {known['pid']} on {known['host']}"
+        return f"process {known['pid']} on {known['host']}"
     except (ValueError, KeyError, TypeError):
         return "holder unknown"
