@@ -1,9 +1,9 @@
 """Settings of the command line and the batch: read once, at the entry, from the environment and hourfeed.toml."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,6 +24,10 @@ Ranker = Literal[
     "item_knn",
     "item_knn_recency",
 ]
+
+
+SERVER_SETTINGS = {"host", "port", "workers", "threads", "pointer_ttl_s", "fresh_for_h", "redis_timeout_s"}
+"""Settings that hourfeed.toml may hold for the server alone; any other unknown name is an error."""
 
 
 def _without_colon_or_space(prefix: str) -> str:
@@ -92,6 +96,11 @@ class BatchSettings(BaseSettings):
     )
     publish_batch: int = Field(500, ge=1, le=10_000, description="users whose slates go to Redis in one round trip")
     schedule: str = Field("5 * * * *", description="when `hourfeed schedule` runs a batch: a cron expression, in UTC")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_the_servers_own(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in given.items() if name not in SERVER_SETTINGS}
 
     @classmethod
     def settings_customise_sources(

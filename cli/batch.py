@@ -26,7 +26,7 @@ def command(as_of: str | None, hours: int | None, top_n: int | None, model_path:
 
     Readers see the old slates whole until the new ones are complete.
     """
-    settings = read_settings(hours=hours, top_n=top_n)
+    settings = read_settings(BatchSettings, hours=hours, top_n=top_n)
     moment = parse_time("--as-of", as_of) if as_of else datetime.now(UTC).replace(microsecond=0)
     click.echo(summary(publish_once(settings, moment, model_path)))
 

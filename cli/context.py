@@ -1,31 +1,36 @@
 """What commands begin with: the settings, and from them the database and Redis."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from tomllib import TOMLDecodeError
+from typing import TypeVar
 
 import click
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings
 from redis import Redis
 
 from batch.settings import BatchSettings
 from slates.client import connect
 from slates.errors import SlatesError
 
-_SECRET = {"database_url", "redis_url", "DATABASE_URL", "REDIS_URL"}
+_Settings = TypeVar("_Settings", bound=BaseSettings)
 
 
-def read_settings(**given: object) -> BatchSettings:
-    """Read the settings; end the process with a line for each wrong one, naming it and what is allowed."""
+def read_settings(kind: Callable[..., _Settings], **given: object) -> _Settings:
+    """Read the settings of a process; end it with a line for each wrong one, naming it and what is allowed."""
     try:
-        return BatchSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        return kind(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         for problem in error.errors():
             name = ".".join(str(part) for part in problem["loc"])
-            value = "" if name in _SECRET else f" = {problem['input']!r}"
+            value = "" if "url" in name.lower() else f" = {problem['input']!r}"  # a URL may hold a password
             sys.stderr.write(f"error: setting {name}{value}: {problem['msg']}\n")
         sys.exit(2)
+    except TOMLDecodeError as error:
+        sys.exit(f"error: hourfeed.toml is not TOML: {error}")
 
 
 def parse_time(option: str, text: str) -> datetime:

@@ -9,6 +9,7 @@ from cli.batch import publish_once, summary
 from cli.context import open_redis, read_settings
 from cli.serve import serve
 from cli.simulate import sentence, simulate_into_database
+from demo.network import make_users
 from demo.parameters import Parameters
 from demo.simulate import Summary
 from server.settings import ServerSettings
@@ -28,20 +29,22 @@ def command(port: int, users: int) -> None:
     Database and Redis are embedded ones in the state folder, under demo/: whatever DATABASE_URL and REDIS_URL name is
     left alone. What an earlier demo left is used again while it is fresh.
     """
-    base = read_settings()
+    base = read_settings(BatchSettings)
     settings = base.model_copy(update={"database_url": None, "redis_url": None, "state": base.state / "demo"})
     with open_redis(settings) as redis:  # held until the server ends, so that all steps share it
-        network = _network(settings, users)
+        parameters = Parameters(users=users, end=datetime.now(UTC))
+        network = _network(settings, parameters)
+        somebody = str(make_users(parameters).user_id[users // 2])
         live = live_generation(redis, Keys(settings.prefix))
         now = datetime.now(UTC).replace(microsecond=0)
         if live is None or live.users != network.users or now - live.as_of > _FRESH_ENOUGH:
             live = publish_once(settings, now)
         click.echo(summary(live))
-        serve(ServerSettings(host="127.0.0.1", port=port, state=settings.state, prefix=settings.prefix), "1000")
+        place = {"redis_url": None, "state": settings.state, "prefix": settings.prefix}
+        serve(read_settings(ServerSettings, host="127.0.0.1", port=port).model_copy(update=place), somebody)
 
 
-def _network(settings: BatchSettings, users: int) -> Summary:
-    parameters = Parameters(users=users, end=datetime.now(UTC))
+def _network(settings: BatchSettings, parameters: Parameters) -> Summary:
     network, place = simulate_into_database(settings, parameters, keep_end=True)
     if network.already_there and network.last and datetime.now(UTC) - network.last > _STALE:
         for name in ("hourfeed.db", "hourfeed.db-wal", "hourfeed.db-shm", "simulated.json", "oracle.npz"):

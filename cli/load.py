@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Table
 from rich.text import Text
 
+from batch.settings import BatchSettings
 from cli.context import read_settings
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def command(folder: Path) -> None:
     of them. Loading a file again is harmless: an event is kept once, users and posts are replaced. Rows that cannot
     be used are counted, and set aside in a quarantine file with their line number and the reason.
     """
-    settings = read_settings()
+    settings = read_settings(BatchSettings)
     from source.engine import open_engine
     from source.load import load_folder
 

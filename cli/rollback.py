@@ -2,6 +2,7 @@
 
 import click
 
+from batch.settings import BatchSettings
 from cli.context import open_redis, read_settings
 from slates.generations import rollback
 from slates.keys import Keys
@@ -11,7 +12,7 @@ from slates.keys import Keys
 @click.argument("generation", required=False)
 def command(generation: str | None) -> None:
     """Make GENERATION live, or without one the generation that was live before this one."""
-    settings = read_settings()
+    settings = read_settings(BatchSettings)
     with open_redis(settings) as redis:
         live = rollback(redis, Keys(settings.prefix), generation)
     click.echo(f"generation {live.id} is live (as of {live.as_of:%Y-%m-%dT%H:%M:%SZ})")

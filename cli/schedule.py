@@ -9,6 +9,7 @@ from types import FrameType
 import click
 
 from batch.schedule import build_scheduler, is_overdue, parse_cron
+from batch.settings import BatchSettings
 from cli.context import open_redis, read_settings
 from slates.generations import list_generations
 from slates.keys import Keys
@@ -21,7 +22,7 @@ def command(cron: str | None) -> None:
 
     A failed run is reported and the next tick tries again; the live generation stays as it is meanwhile.
     """
-    settings = read_settings(schedule=cron)
+    settings = read_settings(BatchSettings, schedule=cron)
     trigger = parse_cron(settings.schedule)
     runs = _Runs()
     with open_redis(settings) as redis:  # an embedded server stays up between the runs
@@ -29,16 +30,18 @@ def command(cron: str | None) -> None:
             manifest.started_at for manifest in list_generations(redis, Keys(settings.prefix)) if manifest.built_at
         ]
         overdue = is_overdue(trigger, max(begun, default=None), datetime.now(UTC))
-        _say(f"batch on {settings.schedule!r} (UTC)" + ("; one is due now" if overdue else ""))
         scheduler = build_scheduler(trigger, runs.run, now_too=overdue)
 
         def stop(number: int, _frame: FrameType | None) -> None:
             runs.stop()
-            scheduler.shutdown(wait=False)
             _say(f"stopped by {signal.Signals(number).name}")
+            if not scheduler.running:
+                sys.exit(0)
+            scheduler.shutdown(wait=False)
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
+        _say(f"batch on {settings.schedule!r} (UTC)" + ("; one is due now" if overdue else ""))
         scheduler.start()
 
 

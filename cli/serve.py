@@ -7,8 +7,8 @@ from typing import Any
 import click
 from flask import Flask
 from gunicorn.app.base import BaseApplication
-from pydantic import ValidationError
 
+from cli.context import read_settings
 from server.app import create_app
 from server.gunicorn import options, start_refreshing
 from server.settings import ServerSettings
@@ -21,7 +21,7 @@ _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared wi
 @click.option("--port", type=click.IntRange(1, 65_535), help="Port to listen on.  [default: HOURFEED_PORT or 8000]")
 def command(host: str | None, port: int | None) -> None:
     """Serve feeds over HTTP until interrupted; the last line printed asks for one."""
-    serve(_read_settings(host=host, port=port))
+    serve(read_settings(ServerSettings, host=host, port=port))
 
 
 def serve(settings: ServerSettings, example_user: str = "1") -> None:
@@ -64,14 +64,3 @@ def example_request(settings: ServerSettings, user_id: str) -> str:
     host = _ANY_ADDRESS.get(settings.host, settings.host)
     host = f"[{host}]" if ":" in host else host
     return f"curl 'http://{host}:{settings.port}/post/recommendations/?id={user_id}&limit=5'"
-
-
-def _read_settings(**given: object) -> ServerSettings:
-    try:
-        return ServerSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    except ValidationError as error:
-        for problem in error.errors():
-            name = ".".join(str(part) for part in problem["loc"])
-            value = "" if "url" in name.lower() else f" = {problem['input']!r}"  # a URL may hold a password
-            sys.stderr.write(f"error: setting {name}{value}: {problem['msg']}\n")
-        sys.exit(2)

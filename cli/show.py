@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import click
 
+from batch.settings import BatchSettings
 from cli.context import open_redis, parse_time, read_settings
 from slates.bucket import bucket_name, bucket_of
 from slates.errors import NoGenerationError
@@ -23,7 +24,7 @@ def command() -> None:
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
 def show_user(user_id: str, at: str | None, limit: int) -> None:
     """Show what USER_ID is served at a time, and from which slate."""
-    settings = read_settings()
+    settings = read_settings(BatchSettings)
     keys = Keys(settings.prefix)
     moment = parse_time("--at", at) if at else datetime.now(UTC)
     with open_redis(settings) as redis:
@@ -39,7 +40,7 @@ def show_user(user_id: str, at: str | None, limit: int) -> None:
 @click.argument("post_id")
 def show_post(post_id: str) -> None:
     """Show the text and topic of POST_ID as they are served."""
-    settings = read_settings()
+    settings = read_settings(BatchSettings)
     with open_redis(settings) as redis:
         posts = read_posts(redis, Keys(settings.prefix), [post_id])
     if post_id not in posts:

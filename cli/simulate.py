@@ -71,7 +71,7 @@ def command(
         published_at=published_at,
     )
     if out is None:
-        summary, place = simulate_into_database(read_settings(), parameters, keep_end=end is None)
+        summary, place = simulate_into_database(read_settings(BatchSettings), parameters, keep_end=end is None)
     else:
         with _shown() as report:
             summary = simulate_files(parameters, out, file_format=file_format, progress=report)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import click
 
+from batch.settings import BatchSettings
 from cli.context import open_redis, read_settings
 from slates.bucket import bucket_name
 from slates.generations import list_generations, live_generation
@@ -14,7 +15,7 @@ from slates.manifest import Manifest
 @click.command("status")
 def command() -> None:
     """Say which generation is live, and list the others. Exit status 1 where none is live."""
-    settings = read_settings()
+    settings = read_settings(BatchSettings)
     keys = Keys(settings.prefix)
     with open_redis(settings) as redis:
         live, held = live_generation(redis, keys), list_generations(redis, keys)
