@@ -1,0 +1,253 @@
+"""docs/redis.md is the contract: its bytes are compared with what the code makes, and with what a run leaves."""
+
+import json
+import math
+import re
+import string
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import pytest
+from fences import ROOT, columns, golden, shown_fields, shown_manifest, table_column
+from redis import Redis
+
+from batch.pipeline import run_batch
+from batch.settings import BatchSettings
+from slates.codec import decode_slate, encode_slate
+from slates.feed import Rung
+from slates.generations import live_generation, rollback
+from slates.keys import Keys, escape_id, unescape_id
+from slates.lock import RunLock
+from slates.manifest import Manifest
+from slates.writer import GenerationWriter
+from source.engine import open_engine
+from source.load import load_folder
+
+PAGE = ROOT / "docs/redis.md"
+G = "20211220T150000-7"
+AS_OF = datetime(2021, 12, 20, 15, tzinfo=UTC)
+
+
+class Silent:
+    def stage(self, name: str, done: int, total: int | None) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+def publish_example(redis: Redis, folder: Path, as_of: datetime) -> Manifest:
+    """Do what the page's two commands do."""
+    for name in ("users.csv", "posts.csv", "events.csv"):
+        (folder / name).write_text(golden(PAGE, name), encoding="utf-8")
+    settings = BatchSettings(state=folder / "state", ranker="popular_24h", hours=2, top_n=3)
+    engine = open_engine(None, settings.state)
+    try:
+        load_folder(folder, engine, settings.source, settings.actions, settings.state / "quarantine")
+        return run_batch(settings, engine, redis, as_of, Silent())
+    finally:
+        engine.dispose()
+
+
+def all_values(redis: Redis) -> Iterator[tuple[str, ...]]:
+    """Give (key, value), or (key, field, value), of all that Redis holds but the manifest."""
+    for key in sorted(found.decode() for found in redis.scan_iter()):
+        match cast("bytes", redis.type(key)):
+            case b"string":
+                yield key, cast("bytes", redis.get(key)).decode()
+            case b"zset":
+                yield from ((key, member.decode()) for member in cast("list[bytes]", redis.zrange(key, 0, -1)))
+            case b"set":
+                yield from ((key, member.decode()) for member in cast("set[bytes]", redis.smembers(key)))
+            case _ if key != Keys().generation("20211220T150000-1"):
+                fields = cast("dict[bytes, bytes]", redis.hgetall(key))
+                yield from ((key, name.decode(), value.decode()) for name, value in fields.items())
+
+
+def test_the_page_names_every_key_as_the_code_does() -> None:
+    named = set()
+    for call, key in columns(golden(PAGE, "keys")):
+        found = re.fullmatch(r"(\w+)(?:\((.*)\))?", call)
+        assert found
+        name, arguments = found[1], json.loads(f"[{found[2] or ''}]".replace("G", json.dumps(G)))
+        made = getattr(Keys(), name)
+        assert (made(*arguments) if arguments else made) == key
+        if name in {"user", "segment", "post"}:
+            assert unescape_id(key.rpartition(":")[2]) == arguments[-1]
+        named.add(name)
+    assert named == {name for name in vars(Keys) if not name.startswith("_")} - {"prefix"}
+
+
+def test_the_page_lists_every_key_in_its_table() -> None:
+    listed = {re.sub(r"\{(user|post|name)\}", "x", key).replace("{g}", "g") for key in table_column(PAGE, "Keys")}
+    keys = Keys()
+    singles = {keys.current, keys.generations, keys.lock, keys.seq, keys.post("x")}
+    assert listed == singles | {
+        keys.generation("g"),
+        keys.user("g", "x"),
+        keys.segment("g", "x"),
+        keys.popular("g"),
+        keys.shards("g"),
+    }
+
+
+def test_the_page_shows_slates_as_the_codec_writes_and_reads_them() -> None:
+    rows = columns(golden(PAGE, "slates"))
+    assert len(rows) == 4
+    for ids, value in rows:
+        assert encode_slate(json.loads(ids)) == value.encode("ascii")
+        assert decode_slate(value.encode("ascii")) == json.loads(ids)
+    assert encode_slate([]) == b""
+    assert decode_slate(b"") == []
+
+
+def test_the_page_lists_the_characters_that_are_not_escaped() -> None:
+    plain = set(golden(PAGE, "plain").rstrip("\n")) | set(string.ascii_letters + string.digits)
+    assert {chr(code) for code in range(128) if escape_id(chr(code)) == chr(code)} == plain
+    assert escape_id("\u00e9") == "%C3%A9"
+
+
+def test_the_page_shows_a_manifest_as_the_code_writes_and_reads_it() -> None:
+    shown, manifest = shown_fields(), shown_manifest()
+    assert manifest.to_hash() == shown
+    assert (manifest.first_bucket, manifest.hours) == (455_559, 24)  # 18,981 days of 24 hours since 1970, and 15
+    assert manifest.as_of == AS_OF
+    assert table_column(PAGE, "The manifest") == list(shown)
+
+
+def test_a_run_leaves_in_redis_what_the_page_shows(redis_client: Redis, tmp_path: Path) -> None:
+    publish_example(redis_client, tmp_path, AS_OF)
+    shown = [tuple(line) for line in columns(golden(PAGE, "run"))]
+    assert sorted(all_values(redis_client)) == sorted(shown)
+    assert live_generation(redis_client, Keys()) is not None
+
+
+def test_a_run_gives_every_key_the_ttl_of_the_page(redis_client: Redis, tmp_path: Path) -> None:
+    publish_example(redis_client, tmp_path, AS_OF)
+    by_hand = math.ceil(72 * 3600 * (1 + 0.1 * zlib.crc32(b"hourfeed:post:1") / 2**32))
+    assert by_hand - 30 <= redis_client.ttl("hourfeed:post:1") <= by_hand
+    without = {key.decode() for key in redis_client.scan_iter() if redis_client.ttl(key) == -1}
+    assert without == {"hourfeed:current", "hourfeed:generations", "hourfeed:seq"}
+    for key in redis_client.scan_iter("hourfeed:gen:*"):
+        assert 72 * 3600 - 30 <= redis_client.ttl(key) <= 72 * 3600 * 1.1 + 1
+
+
+def test_the_lock_lives_thirty_seconds_and_says_who_holds_it(redis_client: Redis) -> None:
+    with RunLock(redis_client, Keys()):
+        assert 29_000 <= redis_client.pttl("hourfeed:lock") <= 30_000
+        assert json.loads(cast("bytes", redis_client.get("hourfeed:lock"))).keys() == {"host", "pid", "token"}
+
+
+def test_states_of_the_page_follow_each_other(redis_client: Redis, tmp_path: Path) -> None:
+    first, second = (publish_example(redis_client, tmp_path, AS_OF) for _ in range(2))
+
+    def states() -> list[bytes | None]:
+        return [cast("bytes | None", redis_client.hget(Keys().generation(m.id), "state")) for m in (first, second)]
+
+    assert states() == [b"superseded", b"live"]
+    rollback(redis_client, Keys())
+    assert states() == [b"live", b"rolled_back"]
+    rollback(redis_client, Keys(), second.id)
+    assert states() == [b"rolled_back", b"live"]
+
+
+def test_the_next_run_unlinks_what_a_killed_one_left(redis_client: Redis, tmp_path: Path) -> None:
+    shown = {line[:16].strip(): line[16:] for line in golden(PAGE, "manifest").splitlines()} | {
+        "state": "writing",
+        "seq": "1",
+    }
+    manifest = Manifest.from_hash({name.encode(): value.encode() for name, value in shown.items()})
+    with RunLock(redis_client, Keys()) as lock:
+        writer = GenerationWriter(redis_client, Keys(), lock, manifest, ttl_s=60)
+        writer.begin()
+        writer.write_shard(0, [(Keys().user(G, "201"), {"2021-12-20T15": "1"})])
+    assert redis_client.exists(Keys().user(G, "201"), Keys().shards(G), Keys().generation(G)) == 3
+    publish_example(redis_client, tmp_path, AS_OF)
+    assert [key for key in redis_client.scan_iter() if G in key.decode()] == []
+    assert redis_client.zrange(Keys().generations, 0, -1) == [b"20211220T150000-2"]
+
+
+def test_the_page_names_every_rung() -> None:
+    text = PAGE.read_text(encoding="utf-8").split("X-Hourfeed-Rung", 1)[1]
+    assert tuple(re.findall(r"`(\w+)`", text)[:6]) == get_args(Rung)
+
+
+STAND_IN = """\
+#!{python}
+import sys
+from redis import Redis
+client = Redis.from_url({url!r}, protocol=2)
+connection = client.connection_pool.get_connection()
+connection.send_command(*sys.argv[1:])
+reply = connection.read_response()
+for part in reply if isinstance(reply, list) else [reply]:
+    print(part.decode() if isinstance(part, bytes) else "" if part is None else part)
+connection.disconnect()
+"""
+"""Prints like redis-cli does into a pipe: one element of an array a line, nothing for a missing value."""
+
+
+@pytest.fixture
+def shell(redis_url: str, tmp_path: Path) -> Any:
+    """Return a function that runs shell lines one after the other and returns what each of them printed."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/redis-cli"
+    program.write_text(STAND_IN.format(python=sys.executable, url=redis_url))
+    program.chmod(0o755)
+
+    def run(lines: list[str]) -> list[list[str]]:
+        script = "set -e\n" + "".join(f"{line}\necho ----\n" for line in lines)
+        path = f"{tmp_path / 'bin'}:/usr/bin:/bin"
+        done = subprocess.run(["/bin/sh"], input=script, env={"PATH": path}, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return [part.strip("\n").split("\n") for part in done.stdout.split("----\n")[:-1]]
+
+    return run
+
+
+def test_every_redis_cli_line_of_the_page_answers(
+    redis_client: Redis, redis_url: str, tmp_path: Path, shell: Any
+) -> None:
+    began = datetime.now(UTC).replace(microsecond=0)
+    live = publish_example(redis_client, tmp_path, began)
+    lines = golden(PAGE, "redis-cli").splitlines()
+    commented = [line.rsplit("#", 1) for line in lines]
+    answers = {comment.strip(): said for (_, comment), said in zip(commented, shell(lines), strict=True)}
+    key = Keys().user(live.id, "201")
+
+    assert answers["what is live, and as of when"] == [
+        "live",
+        f"{began:%Y-%m-%dT%H:%M:%SZ}",
+        *_built(live),
+        "popular_24h",
+    ]
+    (age_s,) = answers["seconds since its run began to publish"]
+    assert 0 <= int(age_s) <= (datetime.now(UTC) - began).total_seconds() + 1
+    assert answers["how much it holds"] == ["4", "4", str(live.slate_bytes)]
+    assert json.loads(answers["seconds by stage, in JSON"][0]) == dict(live.seconds)
+    assert answers["a user's slate now"][0].split() in (["2", "3", "4"], ["3", "2", "4"])
+    assert len(answers["all of the user's slates"]) == 6  # two buckets and the segment, names and values
+    assert len(answers["what strangers get"]) == 4
+    assert answers["a post's text"] == ["The bill has passed"]
+    assert answers["bytes that the user's slates take"] == [str(redis_client.memory_usage(key, samples=0))]
+    assert answers["hashtable is wasteful: see deploy/redis.conf"] == ["listpack"]
+    assert answers["generations, newest first, and when their runs began"][0] == live.id
+    assert 0 < int(answers["seconds until the live generation ends"][0]) <= 72 * 3600 * 1.1 + 1
+    assert 0 < int(answers["seconds until the user's slates end"][0]) <= 72 * 3600 * 1.1 + 1
+    assert answers["who runs a batch now; nothing: nobody does"] == [""]
+    assert "512" in answers["below a slate's bytes, slates are stored wastefully"]
+    assert answers["what Redis takes as a whole"][0].startswith("used_memory_human:")
+
+
+def _built(manifest: Manifest) -> list[str]:
+    return [manifest.to_hash()["built_at"]]
+
+
+def test_the_redis_cli_lines_only_read() -> None:
+    words = re.findall(r"redis-cli (\w+(?: USAGE| ENCODING| GET)?)", golden(PAGE, "redis-cli"))
+    assert len(words) >= 17
+    reading = {"GET", "HGET", "HMGET", "HGETALL", "ZSCORE", "ZREVRANGE", "TTL", "MEMORY USAGE", "OBJECT ENCODING"}
+    assert set(words) - reading == {"CONFIG GET", "INFO"}
