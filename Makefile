@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 LOCK := requirements-dev.lock
 
-.PHONY: install demo test lint format lock clean
+.PHONY: install demo test lint format docs lock clean
 
 install: .venv/installed
 
@@ -30,6 +30,9 @@ lint: install
 format: install
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+docs: install
+	@$(BIN)/python docs/generate.py
 
 lock:
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
