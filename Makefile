@@ -2,8 +2,10 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 LOCK := requirements-dev.lock
+DATA ?= ../shared/data
+CHECKER ?= ../shared/checker
 
-.PHONY: install demo test lint format docs lock clean
+.PHONY: install demo test acceptance lint format docs lock clean
 
 install: .venv/installed
 
@@ -21,6 +23,10 @@ demo: install
 
 test: install
 	@$(BIN)/python -m pytest
+
+# The main job on real interaction logs; ARGS="--only deskdrop days" for parts of it, ARGS=--both for all databases.
+acceptance: install
+	@$(BIN)/python -m bench.acceptance --data $(DATA) --checker $(CHECKER) $(ARGS)
 
 lint: install
 	@$(BIN)/ruff check .

@@ -36,9 +36,8 @@ def temporary_postgres(folder: Path) -> Iterator[str]:
         except (OSError, subprocess.SubprocessError) as error:
             msg = f"Postgres does not start: {error} {getattr(error, 'stderr', None) or ''}"
             raise DemoError(msg) from error
-        with server:
+        with until_ended(server):
             yield server.url
-        _wait_for_end_of(server)
     finally:
         shutil.rmtree(home)
 
@@ -61,13 +60,22 @@ def _execute(server_url: str, statement: sql.Composed) -> None:
             cursor.execute(statement)
 
 
-def _wait_for_end_of(server: HeldServer) -> None:
-    deadline = time.monotonic() + END_WITHIN_S
-    while is_running(server.folder):
-        if time.monotonic() > deadline:
-            msg = f"the server in {server.folder} still runs {END_WITHIN_S} s after its last client"
-            raise DemoError(msg)
-        time.sleep(0.02)
+@contextlib.contextmanager
+def until_ended(server: HeldServer) -> Iterator[None]:
+    """Hold a server for the block, however the block ends, and then wait until no process of it is left.
+
+    Raises DemoError when somebody else holds it for too long.
+    """
+    try:
+        yield
+    finally:
+        server.close()
+        deadline = time.monotonic() + END_WITHIN_S
+        while is_running(server.folder):
+            if time.monotonic() > deadline:
+                msg = f"the server in {server.folder} still runs {END_WITHIN_S:g} s after its last client"
+                raise DemoError(msg)
+            time.sleep(0.02)
 
 
 def _postgres_bin() -> Path:

@@ -1,0 +1,5 @@
+"""Errors of the bench room."""
+
+
+class BenchError(Exception):
+    """A benchmark cannot go on; the message says why."""
