@@ -1,0 +1,157 @@
+from collections import Counter
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from redis import Redis
+
+from batch.publish import Shared, SlateEncoder, bucket_names, post_rows, shared_rows, unlink_old, user_rows
+from batch.slate import Chunk
+from batch.tables import Events, Posts, Tables, Users
+from slates.bucket import parse_bucket
+from slates.codec import decode_slate
+from slates.keys import Keys
+
+KEYS = Keys()
+NAMES = ["2021-12-20T15", "2021-12-20T16"]
+POSTS = ("7", "with space", "a:b", "100%", "пост", "{x}", "%20")
+USERS = ("1", "Ann Lee", "u:2", "50%", "ключ")
+
+
+def ids_of(names: tuple[str, ...]) -> NDArray[np.object_]:
+    return np.array(names, dtype=object)
+
+
+def make_posts(names: tuple[str, ...] = POSTS) -> Posts:
+    n_posts = len(names)
+    text, topic, author = (np.full(n_posts, word, dtype=object) for word in ("a text", "a topic", ""))
+    times = np.zeros(n_posts)
+    return Posts(ids_of(names), text, topic, author, np.zeros(n_posts, dtype=bool), times, times)
+
+
+def make_tables(users: tuple[str, ...] = USERS) -> Tables:
+    none = np.zeros(0, dtype=np.int64)
+    events = Events(none, none.astype(np.int32), none.astype(np.int32), none.astype(np.int8))
+    return Tables(Users(ids_of(users), {}), make_posts(), events, ("view",), np.array([1]), 0, 0)
+
+
+def make_shared(segment_of_user: tuple[int, ...] = (0, 1, -1, 0, 1)) -> Shared:
+    return Shared(
+        np.array([4, 1]), [np.array([2]), np.array([3, 0])], ["young", "old & wise"], np.array(segment_of_user)
+    )
+
+
+def slates(*of_users: list[list[int]]) -> NDArray[np.int32]:
+    return np.array(of_users, dtype=np.int32)
+
+
+ENCODER = SlateEncoder(KEYS, "g", make_posts())
+
+
+@pytest.mark.parametrize("place", range(len(POSTS)))
+def test_any_post_id_comes_back_from_a_slate(place: int) -> None:
+    (encoded,) = ENCODER.chunk(slates([[place, 0, place]]))
+    assert decode_slate(encoded[0]) == [POSTS[place], "7", POSTS[place]]
+
+
+def test_slates_are_words_between_single_spaces() -> None:
+    (encoded,) = ENCODER.chunk(slates([[0, 1, 2], [3, 4, 6]]))
+    assert encoded == [b"7 with%20space a%3Ab", b"100%25 %D0%BF%D0%BE%D1%81%D1%82 %2520"]
+
+
+def test_places_without_a_post_are_left_out_of_each_slate_by_itself() -> None:
+    encoded = list(ENCODER.chunk(slates([[0, 1, -1], [2, -1, -1]], [[-1, -1, -1], [0, 0, 0]], [[3, 2, 0], [0, 2, 3]])))
+    assert encoded == [[b"7 with%20space", b"a%3Ab"], [b"", b"7 7 7"], [b"100%25 a%3Ab 7", b"7 a%3Ab 100%25"]]
+
+
+def test_a_chunk_of_no_users_and_slates_of_no_places_are_fine() -> None:
+    assert list(ENCODER.chunk(np.zeros((0, 2, 3), dtype=np.int32))) == []
+    assert list(ENCODER.chunk(np.zeros((1, 2, 0), dtype=np.int32))) == [[b"", b""]]
+
+
+def test_integer_ids_are_written_in_decimal_negative_too() -> None:
+    posts = make_posts()
+    encoder = SlateEncoder(
+        KEYS,
+        "g",
+        Posts(
+            np.array([-5, 0, 2**63 - 1]),
+            posts.text,
+            posts.topic,
+            posts.author,
+            posts.hidden,
+            posts.born_s,
+            posts.dated_s,
+        ),
+    )
+    assert list(encoder.chunk(slates([[2, 0, 1]]))) == [[b"9223372036854775807 -5 0"]]
+
+
+def test_a_users_hash_holds_a_slate_for_each_bucket_and_the_segment_if_there_is_one() -> None:
+    chunk = Chunk(1, slates([[0, 2], [2, 0]], [[0, -1], [-1, -1]]))
+    assert list(user_rows(chunk, make_tables(), make_shared(), NAMES, ENCODER)) == [
+        (
+            "hourfeed:gen:g:user:Ann%20Lee",
+            {"2021-12-20T15": b"7 a%3Ab", "2021-12-20T16": b"a%3Ab 7", "segment": "old & wise"},
+        ),
+        ("hourfeed:gen:g:user:u%3A2", {"2021-12-20T15": b"7", "2021-12-20T16": b""}),
+    ]
+
+
+def test_every_user_of_all_chunks_gets_a_key_that_names_them_alone() -> None:
+    chunks = [Chunk(0, slates(*[[[0], [0]]] * 3)), Chunk(3, slates(*[[[0], [0]]] * 2))]
+    rows = [row for chunk in chunks for row in user_rows(chunk, make_tables(), make_shared(), NAMES, ENCODER)]
+    assert [unquote(key.removeprefix("hourfeed:gen:g:user:")) for key, _ in rows] == list(USERS)
+    assert all(key.count(":") == 4 and " " not in key and key.isascii() for key, _ in rows)
+    # 5 users × 2 buckets, and 4 of the users have a segment: what `verify` is told to expect.
+    assert sum(len(fields) for _, fields in rows) == 5 * 2 + 4
+    assert Counter("segment" in fields for _, fields in rows) == {True: 4, False: 1}
+
+
+def test_a_slate_too_few_or_a_bucket_too_many_is_an_error_not_a_shift() -> None:
+    chunk = Chunk(0, slates([[0], [0]]))
+    with pytest.raises(ValueError, match="zip"):
+        list(user_rows(chunk, make_tables(), make_shared(), [*NAMES, "2021-12-20T17"], ENCODER))
+
+
+def test_shared_slates_are_the_same_for_every_bucket() -> None:
+    rows = dict(shared_rows(KEYS, "g", make_posts(), make_shared(), NAMES))
+    assert rows == {
+        "hourfeed:gen:g:popular": dict.fromkeys(NAMES, b"%D0%BF%D0%BE%D1%81%D1%82 with%20space"),
+        "hourfeed:gen:g:segment:young": dict.fromkeys(NAMES, b"a%3Ab"),
+        "hourfeed:gen:g:segment:old%20&%20wise": dict.fromkeys(NAMES, b"100%25 7"),
+    }
+    assert sum(len(fields) for fields in rows.values()) == 2 * (1 + 2)  # what `verify` is told to expect
+
+
+def test_a_posts_hash_holds_text_and_topic_of_the_wanted_posts_alone() -> None:
+    assert list(post_rows(KEYS, make_posts(), np.array([2, 0]))) == [
+        ("hourfeed:post:a%3Ab", {"text": "a text", "topic": "a topic"}),
+        ("hourfeed:post:7", {"text": "a text", "topic": "a topic"}),
+    ]
+
+
+def test_buckets_are_named_over_midnight() -> None:
+    assert bucket_names(parse_bucket("2021-12-31T23"), 2) == ["2021-12-31T23", "2022-01-01T00"]
+
+
+def test_unlinking_reaches_the_keys_of_users_and_segments_with_any_name(redis_client: Redis) -> None:
+    tables, shared = make_tables(), make_shared()
+    for seq in (1, 2, 3):
+        generation = f"g{seq}"
+        encoder = SlateEncoder(KEYS, generation, tables.posts)
+        chunk = Chunk(0, slates(*[[[0], [0]]] * 5))
+        rows = [
+            *user_rows(chunk, tables, shared, NAMES, encoder),
+            *shared_rows(KEYS, generation, tables.posts, shared, NAMES),
+            (KEYS.generation(generation), {"state": "superseded", "seq": str(seq), "previous": f"g{seq - 1}"}),
+        ]
+        for key, fields in rows:
+            redis_client.hset(key, items=[part for pair in fields.items() for part in pair])
+        redis_client.zadd(KEYS.generations, {generation: seq})
+        assert len(rows) == 9
+    redis_client.set(KEYS.current, "g3")
+    assert unlink_old(redis_client, KEYS, 2, tables, shared, 3) == ["g1"]
+    left = Counter(key.decode().split(":")[2] for key in redis_client.scan_iter("hourfeed:gen:*"))
+    assert left == {"g2": 9, "g3": 9}
