@@ -24,7 +24,7 @@ _WARM_UP = 0.2
 
 @dataclass(frozen=True)
 class Cases:
-    """Rows by group. matrix : float32 (n_rows, n_columns). grade : int32 (n_rows,), 0 untouched. group : sizes."""
+    """Rows by group. matrix : float32 (n_rows, n_columns). grade : int32 (n_rows,), 0: none. group : sizes."""
 
     matrix: NDArray[np.float32]
     grade: NDArray[np.int32]
@@ -90,7 +90,7 @@ def _cases_at(
 ) -> Cases:
     user, bucket, place, grade = _touched(view, as_of_s, sampling.hours)
     case = user * 2**31 + bucket
-    chosen = np.unique(case)
+    chosen = np.unique(case[grade > 0])
     if not len(chosen):
         return _no_cases(columns)
     if len(chosen) > most:

@@ -218,12 +218,14 @@ def _posts(posts: pd.DataFrame | None, post_ids: Ids, published: "pd.Series[Any]
     first_touch = np.full(n_posts, np.inf)
     first_touch[events.post[::-1]] = events.at_s[::-1]  # descending, so the earliest stays
     texts = {name: np.full(n_posts, "", dtype=object) for name in ("text", "topic", "author_id")}
-    hidden, published_s = np.zeros(n_posts, dtype=bool), np.full(n_posts, np.inf)
+    published_s = np.full(n_posts, np.inf)
+    hidden = np.full(n_posts, posts is not None and len(posts) > 0)  # what a table of posts lacks was deleted
     if posts is not None:
         at = _places(post_ids, posts["post_id"])
         kept = at >= 0
         for name in texts.keys() & set(posts.columns):
             texts[name][at[kept]] = _texts(posts[name]).to_numpy()[kept]
+        hidden[at[kept]] = False
         if "hidden" in posts:
             hidden[at[kept]] = pd.to_numeric(posts["hidden"]).fillna(0).to_numpy()[kept] != 0
         published_s[at[kept]] = published.to_numpy()[kept]

@@ -62,9 +62,9 @@ class BatchSettings(BaseSettings):
     ranker: Ranker = Field("lightgbm", description="what orders the posts: the trained ranker or a baseline")
     hours: int = Field(24, ge=1, le=168, description="buckets that a batch publishes, from its as-of hour on")
     top_n: int = Field(20, ge=1, le=200, description="posts in a slate")
-    actions: dict[str, int] = Field(
+    actions: dict[str, Annotated[int, Field(ge=0, le=9)]] = Field(
         {"view": 1, "like": 2, "bookmark": 2, "comment": 2, "follow": 2, "share": 2},
-        description="the known actions of an event and the relevance of each, 1 to 9",
+        description="the known actions of an event and the relevance of each, 0 (seen, no sign of interest) to 9",
     )
     acted_on: tuple[str, ...] | None = Field(
         None,
@@ -82,11 +82,11 @@ class BatchSettings(BaseSettings):
     )
     train_days: int = Field(28, ge=1, description="days before as-of from which training cases are drawn")
     train_groups: int = Field(12_000, ge=10, description="training cases (user, bucket) at most")
-    train_negatives: int = Field(100, ge=5, description="sampled untouched posts in a training case")
-    trees: int = Field(150, ge=1, le=2_000)
-    leaves: int = Field(31, ge=2, le=64)
-    learning_rate: float = Field(0.08, gt=0, le=1)
-    seed: int = Field(0, ge=0)
+    train_negatives: int = Field(50, ge=5, description="sampled untouched posts in a training case")
+    trees: int = Field(120, ge=1, le=2_000, description="trees of the ranker")
+    leaves: int = Field(16, ge=2, le=32, description="leaves of a tree")
+    learning_rate: float = Field(0.08, gt=0, le=1, description="how much each tree counts")
+    seed: int = Field(0, ge=0, description="of all that is drawn at random")
 
     generation_ttl_h: float = Field(
         72, gt=0, description="every key of a generation expires after this many hours, or 10 % later"

@@ -13,7 +13,7 @@ from demo.held import HeldServer, Launch, hold_server
 from slates.client import RedisError, connect
 
 REDIS_NAMES = ("redis-server", "valkey-server")
-LISTPACK_LIMIT = 512  # bytes of a value, and fields: a slate of 20 ids and a week of buckets stay in the compact form
+LISTPACK_LIMIT = 1024  # bytes of a value, and fields: slates of 20 UUIDs and a week of buckets stay in the compact form
 
 
 RedisService = HeldServer  # its url carries the password

@@ -36,7 +36,7 @@ def expiry_s(key: str, ttl_s: float) -> int:
 
 @dataclass
 class Written:
-    """What a writer has sent so far: fields of hashes, bytes of their values, bytes of the longest value."""
+    """What a writer has sent so far: fields of hashes, bytes of their values, bytes of a user's longest."""
 
     fields: int = 0
     bytes: int = 0
@@ -74,6 +74,8 @@ class GenerationWriter:
         taken = list(rows)
         self._write_rows(taken)
         self._samples += taken[:: max(1, len(taken) // _SAMPLES_PER_SHARD)]
+        lengths = (len(value) for _, fields in taken for value in fields.values())
+        self.written.longest = max(self.written.longest, max(lengths, default=0))
         shards_key = self._keys.shards(self.manifest.id)
         with refusal_explained(), self._redis.pipeline() as pipeline:
             pipeline.sadd(shards_key, shard)
@@ -169,7 +171,6 @@ class GenerationWriter:
             self._names += [key for key, _ in batch]
             self.written.fields += len(lengths)
             self.written.bytes += sum(lengths)
-            self.written.longest = max(self.written.longest, max(lengths, default=0))
 
     def _send(self, batch: Sequence[Row]) -> None:
         """Write hashes in one round trip, each in a transaction of its own with its TTL.

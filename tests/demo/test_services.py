@@ -187,7 +187,7 @@ def test_data_survive_stop_and_start(state: Path) -> None:
         assert client.get("hourfeed:current") == b"g7"
 
 
-def test_slates_of_512_bytes_stay_compact_and_nothing_is_left_to_chance(state: Path) -> None:
+def test_slates_of_1024_bytes_stay_compact_and_nothing_is_left_to_chance(state: Path) -> None:
     with hold_redis(state) as service, talk(service.url) as client:
         settings = client.config_get(
             "hash-max-listpack-value",
@@ -197,13 +197,13 @@ def test_slates_of_512_bytes_stay_compact_and_nothing_is_left_to_chance(state: P
             "save",
             "protected-mode",
         )
-        client.hset("compact", "2021-12-20T15", "1" * 512)
+        client.hset("compact", "2021-12-20T15", "1" * 1024)
         client.hset("spread", "2021-12-20T15", "1" * 513)
         assert client.object("ENCODING", "compact") == b"listpack"
         assert client.object("ENCODING", "spread") == b"hashtable"
     assert settings == {
-        "hash-max-listpack-value": "512",
-        "hash-max-listpack-entries": "512",
+        "hash-max-listpack-value": "1024",
+        "hash-max-listpack-entries": "1024",
         "appendonly": "yes",
         "appendfsync": "everysec",
         "save": "",
@@ -342,8 +342,8 @@ def test_compact_hashes_are_set_by_the_name_that_the_version_knows(
     demo.services._launch_redis(tmp_path, 7)
     lines = (tmp_path / "server.conf").read_text().splitlines()
     assert [line for line in lines if line.startswith("hash-max")] == [
-        f"hash-max-{name}-value 512",
-        f"hash-max-{name}-entries 512",
+        f"hash-max-{name}-value 1024",
+        f"hash-max-{name}-entries 1024",
     ]
 
 

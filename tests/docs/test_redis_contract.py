@@ -238,7 +238,7 @@ def test_every_redis_cli_line_of_the_page_answers(
     assert 0 < int(answers["seconds until the live generation ends"][0]) <= 72 * 3600 * 1.1 + 1
     assert 0 < int(answers["seconds until the user's slates end"][0]) <= 72 * 3600 * 1.1 + 1
     assert answers["who runs a batch now; nothing: nobody does"] == [""]
-    assert "512" in answers["below a slate's bytes, slates are stored wastefully"]
+    assert "1024" in answers["below a slate's bytes, slates are stored wastefully"]
     assert answers["what Redis takes as a whole"][0].startswith("used_memory_human:")
 
 
