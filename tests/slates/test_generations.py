@@ -414,6 +414,20 @@ def test_a_rollback_in_the_instant_of_a_flip_is_seen_by_the_run(
     assert states(redis_client) == {1: "superseded", 2: "rolled_back", 3: "live"}
 
 
+def test_a_rollback_from_an_expired_generation_in_the_instant_of_a_flip_is_seen_by_the_run(
+    redis_client: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(redis_client)
+    publish(redis_client)
+    redis_client.delete(KEYS.generation(id_of(2)))
+    with another_client(redis_url) as other, RunLock(redis_client, KEYS) as lock:
+        writer = write(redis_client, lock)
+        _do_once_after_standing(monkeypatch, slates.writer, lambda: rollback(other, KEYS, id_of(1)))
+        assert writer.flip(writer.manifest).previous == id_of(1)
+    assert keys_without_ttl(redis_client) == LASTING
+    assert not redis_client.exists(KEYS.generation(id_of(2)))
+
+
 def test_a_flip_in_the_instant_of_a_rollback_wins(
     redis_client: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
