@@ -2,7 +2,7 @@
 
 A run at τ publishes buckets τ … τ + hours and knows nothing after τ. So a case is (user, bucket, lag) with the features
 as of a past moment, and the posts that the user touched for the first time in that bucket against sampled untouched
-ones.
+ones; or, where some action means no more than "shown" (relevance 0), against those that were shown.
 """
 
 from collections.abc import Callable
@@ -97,7 +97,8 @@ def _cases_at(
         chosen = np.sort(random.choice(chosen, most, replace=False))
     kept = np.isin(case, chosen)
     at = np.searchsorted(chosen, case[kept])
-    against = _untouched(view, chosen // 2**31, sampling.negatives, random)
+    shown_known = view.history.tables.relevance.min() == 0
+    against = _untouched(view, chosen // 2**31, 0 if shown_known else sampling.negatives, random)
     rows = np.concatenate([at * view.n_posts + place[kept], against])
     grades = np.concatenate([grade[kept], np.zeros(len(against), dtype=np.int32)])
     rows, first = np.unique(rows, return_index=True)  # a touched post stands first, so its grade stays

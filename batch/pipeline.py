@@ -181,7 +181,7 @@ class _Ranked:
 def _publish(
     settings: BatchSettings, redis: Redis, lock: RunLock, clock: _Clock, report: Report, ranked: _Ranked
 ) -> Manifest:
-    view, keys = ranked.view, Keys(settings.prefix)
+    view, keys, keep = ranked.view, Keys(settings.prefix), settings.keep_generations
     tables = view.history.tables
     manifest = _manifest(settings, lock.seq, ranked)
     names = publish.bucket_names(manifest.first_bucket, settings.hours)
@@ -197,6 +197,9 @@ def _publish(
     acted = acted_on(view.history, view, settings.acted_on or tables.actions)
     chunks = make_slates(ranked.scorer, view, acted, settings.hours, settings.top_n)
     with clock.stage("publish"):
+        publish.unlink_old(
+            redis, keys, keep, tables, shared, settings.publish_batch, lock.seq
+        )  # what died half-written
         writer.begin()
         writer.write_posts(publish.post_rows(keys, tables.posts, view.pool))
         writer.write_shared(publish.shared_rows(keys, manifest.id, tables.posts, shared, names))
@@ -219,7 +222,7 @@ def _publish(
             seconds=dict(clock.seconds),
         )
         live = writer.flip(finished)
-    publish.unlink_old(redis, keys, settings.keep_generations, tables, shared, settings.publish_batch)
+    publish.unlink_old(redis, keys, keep, tables, shared, settings.publish_batch)
     return live
 
 

@@ -64,7 +64,8 @@ class BatchSettings(BaseSettings):
     top_n: int = Field(20, ge=1, le=200, description="posts in a slate")
     actions: dict[str, Annotated[int, Field(ge=0, le=9)]] = Field(
         {"view": 1, "like": 2, "bookmark": 2, "comment": 2, "follow": 2, "share": 2},
-        description="the known actions of an event and the relevance of each, 0 (seen, no sign of interest) to 9",
+        description="the known actions of an event and the relevance of each, 0 (shown, no sign of interest) to 9; "
+        "with a 0 among them, training sets what users responded to against what they were shown, else against samples",
     )
     acted_on: tuple[str, ...] | None = Field(
         None,

@@ -1,5 +1,7 @@
 """Training cases are what a run at a past moment could have known, and what happened then."""
 
+from dataclasses import replace
+
 import numpy as np
 from small_world import make_history, make_tables, random_events
 
@@ -66,6 +68,16 @@ def test_posts_that_the_user_touched_are_not_sampled_as_untouched() -> None:
     cases = draw([*before, (99.2, 1, 3, "view")], n_posts=6)
     assert set(cases.group) == {3}
     assert (cases.grade.reshape(-1, 3) > 0).sum(axis=1).tolist() == [1] * len(cases.group)
+
+
+def test_where_an_action_means_shown_the_shown_posts_are_the_negatives() -> None:
+    before = [(50.0, 0, 0, "view")]
+    session = [(99.1, 1, 0, "view"), (99.2, 1, 1, "view"), (99.3, 1, 1, "like"), (99.4, 2, 2, "view")]
+    tables = replace(make_tables([*before, *session], n_posts=6), relevance=np.array([0, 1]))
+    history = make_history(tables)
+    cases = draw_cases(history, COLUMNS, tables.as_of_s, SAMPLING, pool, lambda _done, _total: None)
+    assert set(cases.group) == {2}  # user 1's: the liked post and the one that was only shown; user 2 liked nothing
+    assert sorted(set(zip(cases.grade.tolist(), cases.matrix[:, 1].tolist(), strict=True))) == [(0, 1.0), (1, 0.0)]
 
 
 def test_cases_are_at_most_as_many_as_asked_for_and_the_same_each_time() -> None:

@@ -198,7 +198,7 @@ def test_slates_of_1024_bytes_stay_compact_and_nothing_is_left_to_chance(state: 
             "protected-mode",
         )
         client.hset("compact", "2021-12-20T15", "1" * 1024)
-        client.hset("spread", "2021-12-20T15", "1" * 513)
+        client.hset("spread", "2021-12-20T15", "1" * 1025)
         assert client.object("ENCODING", "compact") == b"listpack"
         assert client.object("ENCODING", "spread") == b"hashtable"
     assert settings == {
