@@ -23,12 +23,14 @@ from bench.kill import kill
 from bench.replay import deskdrop, globo, karpov
 from bench.runs import Run
 from bench.service import forget_own_settings
+from bench.sources import digest_sources
 from demo.errors import DemoError
 from demo.postgres import create_database, temporary_postgres
 from slates.client import RedisError
 from slates.errors import SlatesError
 
 NAME = "acceptance"
+SOURCES_CHANGED = "sources_changed"
 PARTS: dict[str, Callable[[Run], dict[str, float]]] = {
     "deskdrop": deskdrop,
     "globo": globo,
@@ -44,6 +46,7 @@ def main() -> int:
     arguments = _arguments()
     forget_own_settings()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers and folder go as they do after Ctrl-C
+    sources = digest_sources()
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="hourfeed-acceptance-") as name, _databases(Path(name)) as new_database:
         checker = Checker(arguments.checker.resolve())
@@ -53,6 +56,10 @@ def main() -> int:
                 figures |= PARTS[part](run)
             except (BenchError, DemoError, SlatesError, RedisError, OSError) as error:
                 run.say(f"{part} broke off: {error}")  # its figures are missing, which counts as missed
+    changed = digest_sources() != sources
+    if changed:
+        print("the product's code changed during the run: its figures are of no one version; run it again")
+    figures[SOURCES_CHANGED] = int(changed)
     return conclude(NAME, figures, _targets(arguments.only, both=arguments.both))
 
 
@@ -83,7 +90,8 @@ def _targets(parts: list[str], *, both: bool) -> dict[str, Target]:
     """Return the targets of the parts that run."""
     skipped = () if both else ONLY_WITH_BOTH
     targets = read_targets(NAME)
-    return {n: t for n, t in targets.items() if n.split(".")[0] in parts and not n.startswith(skipped)}
+    wanted = {*parts, SOURCES_CHANGED}
+    return {n: t for n, t in targets.items() if n.split(".")[0] in wanted and not n.startswith(skipped)}
 
 
 if __name__ == "__main__":
