@@ -59,32 +59,39 @@ def _own_posts(history: History) -> tuple[Ints, Ints]:
 
 
 def make_slates(scorer: Scorer, view: View, acted: ActedOn, n_buckets: int, top_n: int) -> Iterator[Chunk]:
-    """Score and pick, a chunk of users at a time; the last place of every axis is as Chunk says."""
-    n_pool = len(view.pool)
-    place_of = np.full(view.n_posts, -1, dtype=np.int64)
-    place_of[view.pool] = np.arange(n_pool)
-    topic = view.history.topic[view.pool]
-    size = max(1, min(4096, _CELLS // max(n_pool, 1)))
+    """Score and pick for all users, a chunk at a time."""
+    size = max(1, min(4096, _CELLS // max(len(view.pool), 1)))
     for begin in range(0, view.n_users, size):
         users = np.arange(begin, min(begin + size, view.n_users))
-        excluded, excluded_begin = _excluded(acted, users, place_of)
-        picked = np.empty((len(users), n_buckets, top_n), dtype=np.int32)
-        best_posts(
-            scorer.pair_scores(users),
-            topic,
-            scorer.topic_scores(users),
-            scorer.hour_scores,
-            excluded,
-            excluded_begin,
-            picked,
-        )
-        yield Chunk(begin, _posts_at(view, picked))
+        yield Chunk(begin, pick_slates(scorer, view, acted, users, n_buckets, top_n))
 
 
-def _excluded(acted: ActedOn, users: Ints, place_of: Ints) -> tuple[Ints, Ints]:
-    span = slice(int(acted.begin[users[0]]), int(acted.begin[users[-1] + 1]))
-    place = place_of[acted.post[span]]
-    owner = np.repeat(np.arange(len(users)), np.diff(acted.begin[users[0] : users[-1] + 2]))
+def pick_slates(
+    scorer: Scorer, view: View, acted: ActedOn, users: Ints, n_buckets: int, top_n: int
+) -> NDArray[np.int32]:
+    """Score and pick for some users (indices); posts as in Chunk, shape (len(users), n_buckets, top_n)."""
+    excluded, excluded_begin = _excluded(acted, users, view)
+    picked = np.empty((len(users), n_buckets, top_n), dtype=np.int32)
+    best_posts(
+        scorer.pair_scores(users),
+        view.history.topic[view.pool],
+        scorer.topic_scores(users),
+        scorer.hour_scores,
+        excluded,
+        excluded_begin,
+        picked,
+    )
+    return _posts_at(view, picked)
+
+
+def _excluded(acted: ActedOn, users: Ints, view: View) -> tuple[Ints, Ints]:
+    """Return the places in the pool that `users` are not shown, user after user, and where each user's begin."""
+    place_of = np.full(view.n_posts, -1, dtype=np.int64)
+    place_of[view.pool] = np.arange(len(view.pool))
+    counts = acted.begin[users + 1] - acted.begin[users]
+    owner = np.repeat(np.arange(len(users)), counts)
+    at = np.arange(len(owner)) + np.repeat(acted.begin[users] - (np.cumsum(counts) - counts), counts)
+    place = place_of[acted.post[at]]
     known = place >= 0
     return place[known], np.concatenate(([0], np.cumsum(np.bincount(owner[known], minlength=len(users)))))
 
