@@ -171,6 +171,20 @@ def bin_rows(values: NDArray[np.float32], edges: NDArray[np.float64], out: NDArr
 
 
 @njit(parallel=True, cache=True, nogil=True)
+def dot_rows(left: NDArray[np.float32], right: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    """Add left @ right to `out`, term by term in the order of the dimensions; (n_users, dims), (dims, n_posts).
+
+    BLAS is quicker, but rounds otherwise with other numbers of threads or rows, and a model would see it.
+    """
+    for user in prange(left.shape[0]):
+        row = out[user]
+        for dim in range(left.shape[1]):
+            weight = left[user, dim]
+            for post in range(right.shape[1]):
+                row[post] += weight * right[dim, post]
+
+
+@njit(parallel=True, cache=True, nogil=True)
 def walk_trees(
     matrix: NDArray[np.float64],
     node_begin: NDArray[np.int64],

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from batch.features.registry import feature
 from batch.features.view import View
+from batch.kernels import dot_rows
 from batch.tables import Floats, Ints
 
 Pairs = NDArray[np.float32]
@@ -33,7 +34,10 @@ def _text_match(view: View, users: Ints) -> Pairs:
     wanted = np.asarray(view.taste(users) @ text, dtype=np.float32)
     norm = np.linalg.norm(wanted, axis=1, keepdims=True)
     unit = np.divide(wanted, norm, out=np.zeros_like(wanted), where=norm > 0)
-    return np.asarray(unit @ text[view.pool].T, dtype=np.float32)
+    by_dim = view.once("text by dimension", lambda: np.ascontiguousarray(text[view.pool].T))
+    out = np.zeros((len(users), len(view.pool)), dtype=np.float32)
+    dot_rows(unit, by_dim, out)
+    return out
 
 
 @feature("segment_lift", "segment×post", "A", "how many times the average the user's segment touches the post, shrunk")
@@ -62,8 +66,8 @@ def _author_match(view: View, users: Ints) -> Pairs:
         return np.full((len(users), len(view.pool)), np.nan, dtype=np.float32)
     code = np.unique(author.astype(str), return_inverse=True)[1]
     events, known = view.recent(users, 20)
-    touched = np.where(known, code[view.history.tables.events.post[events]], -1)
+    touched = code[view.history.tables.events.post[events[known]]]
     counts = np.zeros((len(users), int(code.max()) + 1), dtype=np.float32)
-    np.add.at(counts, (np.broadcast_to(np.arange(len(users))[:, None], known.shape)[known], touched[known]), 1.0)
+    np.add.at(counts, (np.broadcast_to(np.arange(len(users))[:, None], known.shape)[known], touched), 1.0)
     counts /= np.maximum(known.sum(axis=1, keepdims=True), 1)
     return counts[:, code[view.pool]]

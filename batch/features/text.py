@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 DIMS = 64
 _MOST_TERMS = 20_000
@@ -45,7 +46,8 @@ def fit_encoder(texts: Sequence[str], seed: int) -> TextEncoder | None:
     dims = min(DIMS, weights.shape[1] - 1, len(known) - 1)
     if dims < 1:
         return None
-    components = TruncatedSVD(dims, random_state=seed).fit(weights).components_
+    with threadpool_limits(1, "blas"):  # sums of another number of threads round otherwise
+        components = TruncatedSVD(dims, random_state=seed).fit(weights).components_
     return TextEncoder(tuple(vectorizer.get_feature_names_out().tolist()), vectorizer.idf_, components)
 
 

@@ -73,6 +73,11 @@ def test_author_match_is_the_share_of_the_latest_posts() -> None:
     assert match[0].tolist() == [0.5, 0.5, 0.5, 0.0]
 
 
+def test_without_any_event_nobody_has_an_author() -> None:
+    view = View(make_history(make_tables([], author=["x", "y", "x", ""])), 100 * HOUR_S)
+    assert FEATURES["author_match"].compute(view, np.array([0, 2])).tolist() == [[0.0] * 4] * 2
+
+
 def test_gather_puts_each_feature_where_its_row_says() -> None:
     view = view_of(topic=["a", "b", "b", ""], profile={"age": np.array([20.0, 30.0, np.nan])})
     wanted = [Column("A", "profile.age"), Column("C", "age_h"), Column("B", "topic_lift"), Column("A", "knn")]

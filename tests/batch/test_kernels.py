@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch.kernels import best_posts, bin_rows
+from batch.kernels import best_posts, bin_rows, dot_rows
 
 
 @settings(max_examples=60, deadline=None)
@@ -40,3 +40,13 @@ def test_binning_counts_the_edges_below_each_value_and_marks_nan() -> None:
     out = np.empty(values.shape, dtype=np.uint8)
     bin_rows(values, np.array([0.0, 1.0, 2.0]), out)
     assert out[0].tolist() == [0, 0, 1, 1, 2, 255, 3]
+
+
+def test_products_of_rows_are_the_same_whatever_rows_stand_beside_them() -> None:
+    random = np.random.default_rng(0)
+    left, right = random.normal(size=(70, 64)).astype(np.float32), random.normal(size=(64, 90)).astype(np.float32)
+    whole, alone = np.zeros((70, 90), dtype=np.float32), np.zeros((1, 90), dtype=np.float32)
+    dot_rows(left, right, whole)
+    dot_rows(left[33:34], right, alone)
+    np.testing.assert_array_equal(whole[33:34], alone)
+    np.testing.assert_allclose(whole, left.astype(np.float64) @ right.astype(np.float64), atol=1e-4)

@@ -1,0 +1,30 @@
+"""The number of threads is no input: a model and its features are the same for any."""
+
+import numpy as np
+from small_world import make_history, make_tables
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from batch.features.registry import FEATURES
+from batch.features.text import fit_encoder
+from batch.features.view import View
+from batch.tables import HOUR_S
+
+
+def texts(n_posts: int) -> list[str]:
+    random = np.random.default_rng(0)
+    return [" ".join(f"word{word}" for word in random.zipf(1.3, 30) % 900) for _ in range(n_posts)]
+
+
+def test_text_vectors_and_matches_do_not_depend_on_the_threads_of_blas() -> None:
+    written = texts(700)
+    events = [(50.0 + post / 100, post % 90, post, "view") for post in range(700)]
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, "blas"):
+            encoder = fit_encoder(written, seed=0)
+            assert encoder is not None
+            history = make_history(make_tables(events, n_users=90, n_posts=700, text=written), encoder)
+            match = FEATURES["text_match"].compute(View(history, 100 * HOUR_S), np.arange(90))
+            found.append((encoder.components, match))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_array_equal(found[0][1], found[1][1])
