@@ -16,7 +16,7 @@ def pool_at(view: View, *, full_catalogue_posts: int, each: int) -> Ints:
     if len(posts) > full_catalogue_posts:
         brought = [_best(scores, posts, each) for scores in retrievers(view).values()]
         posts = np.unique(np.concatenate(brought))
-    fresh = np.nan_to_num(view.history.tables.posts.dated_s, nan=-np.inf)
+    fresh = np.nan_to_num(view.dated_s, nan=-np.inf)
     return posts[np.lexsort((posts, -fresh[posts], -view.touches_all[posts], -view.trend[posts]))]
 
 
@@ -25,9 +25,8 @@ def retrievers(view: View) -> dict[str, Floats]:
 
     `similar` brings the neighbours of what is touched now, so that a post beside the trends can still be found.
     """
-    dated = np.nan_to_num(view.history.tables.posts.dated_s, nan=-np.inf)
     return {
-        "fresh": dated,
+        "fresh": np.nan_to_num(view.dated_s, nan=-np.inf),
         "trending_2h": view.decayed(2),
         "trending_24h": view.trend,
         "popular_7d": view.touches(168),

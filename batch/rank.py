@@ -49,8 +49,7 @@ def events_in(view: View, hours: float | None) -> Floats:
 
 
 def _newest(view: View) -> Floats:
-    dated = view.history.tables.posts.dated_s
-    return np.where(dated < view.tau_s, dated - view.tau_s, -1e12) / HOUR_S
+    return np.nan_to_num(view.dated_s - view.tau_s, nan=-1e12) / HOUR_S
 
 
 POST_BASELINES: dict[str, Callable[[View], Floats]] = {

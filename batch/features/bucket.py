@@ -31,8 +31,7 @@ def _weekday(view: View, bucket: int) -> float:  # noqa: ARG001
 
 @feature("age_h", "post×bucket", "C", "hours since it was published (or first touched), in the bucket")
 def _age_h(view: View, bucket: int) -> Floats:
-    dated = view.history.tables.posts.dated_s
-    return np.where(dated < view.tau_s, moment_s(view, bucket) - dated, np.nan) / HOUR_S
+    return np.asarray((moment_s(view, bucket) - view.dated_s) / HOUR_S)
 
 
 @feature("since_touch_h", "post×bucket", "C", "hours since anybody touched it, in the bucket")

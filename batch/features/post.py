@@ -62,8 +62,7 @@ def _strong_rate(view: View) -> Floats:
 
 @feature("age_at_run_h", "post", "A", "hours since it was published (or first touched), at the run")
 def _age_h(view: View) -> Floats:
-    dated = view.history.tables.posts.dated_s
-    return np.where(dated < view.tau_s, view.tau_s - dated, np.nan) / HOUR_S
+    return np.asarray((view.tau_s - view.dated_s) / HOUR_S)
 
 
 @feature("topic", "post", "AC", "its topic, as a code by frequency")

@@ -129,6 +129,12 @@ class View:
         return np.bincount(events.post[span][first], weights=weight, minlength=self.n_posts).astype(np.float64)
 
     @cached_property
+    def dated_s(self) -> Floats:
+        """Return from when on each post's age counts, NaN where τ does not know it yet; shape (n_posts,)."""
+        dated = self.history.tables.posts.dated_s
+        return np.where(dated < self.tau_s, dated, np.nan)
+
+    @cached_property
     def touches_all(self) -> Floats:
         """Count all first touches by post; shape (n_posts,)."""
         span = slice(0, self.n_events)

@@ -42,6 +42,19 @@ def test_the_pool_is_ordered_by_popularity_and_leaves_out_what_is_not_there() ->
     assert view.pool.tolist() == [2, 0, 4]  # trend of a day: post 2 half an hour ago, post 0 three times 40 hours ago
 
 
+def test_the_pool_does_not_know_when_a_post_will_be_touched_first() -> None:
+    # No post has a date of its own; 0 is touched before the moment, the others never, or only later.
+    past = [(60.0, 0, 0, "view")]
+    later = [(101.0, 0, 4, "view"), (102.0, 0, 2, "view")]
+    before, after = (
+        View(make_history(make_tables(events, n_posts=5)), 100 * HOUR_S) for events in (past, [*past, *later])
+    )
+    for most in (100, 4):
+        pools = [pool_at(view, full_catalogue_posts=most, each=2).tolist() for view in (before, after)]
+        assert pools[0] == pools[1]
+    assert pools[0] == [0, 1]
+
+
 def test_large_catalogues_are_cut_to_what_the_retrievers_bring() -> None:
     view = view_of(born_h=[10, 20, 30, 40, 50])
     found = pool_at(view, full_catalogue_posts=4, each=1)
