@@ -96,9 +96,11 @@ def run_batch(
             tables = _read(settings, engine, as_of, report)
         with clock.stage("features"):
             saved = load_model(model_path) if model_path else None
-            history = prepare_history(tables, saved, settings.seed)
+            history = prepare_history(tables, saved, settings.seed, tables.as_of_s)
         with clock.stage("train"):
-            model = saved or (train_model(settings, history, report) if settings.ranker == "lightgbm" else None)
+            model = saved or (
+                train_model(settings, history, tables.as_of_s, report) if settings.ranker == "lightgbm" else None
+            )
         with clock.stage("candidates"):
             view = view_at(settings, history, tables.as_of_s)
         with clock.stage("rank"):
@@ -120,12 +122,18 @@ def _read(settings: BatchSettings, engine: Engine, as_of: datetime, report: Repo
     return tables
 
 
-def prepare_history(tables: Tables, model: Model | None, seed: int) -> History:
-    """Order the events, encode the texts and group the users; with what `model` knows, else learning it anew."""
-    posts = tables.posts
-    texts = {name: column for name, column in tables.users.profile.items() if not is_number(column)}
-    vocabularies = model.vocabularies if model else learn({**texts, "topic": posts.topic})
-    encoder = model.encoder if model else fit_encoder(posts.text.tolist(), seed)
+def prepare_history(tables: Tables, model: Model | None, seed: int, as_of_s: int) -> History:
+    """Order the events, encode the texts and group the users; with what `model` knows, else learning it anew.
+
+    What is learned is learned from posts that existed before `as_of_s`.
+    """
+    if model is not None:
+        vocabularies, encoder = model.vocabularies, model.encoder
+    else:
+        texts = {name: column for name, column in tables.users.profile.items() if not is_number(column)}
+        there = tables.posts.born_s < as_of_s
+        vocabularies = learn({**texts, "topic": tables.posts.topic[there]})
+        encoder = fit_encoder(tables.posts.text[there].tolist(), seed)
     return build_history(tables, vocabularies, build_segments(tables.users), encoder)
 
 
@@ -140,9 +148,8 @@ def _pool(settings: BatchSettings, view: View) -> Ints:
     return pool_at(view, full_catalogue_posts=settings.full_catalogue_posts, each=settings.candidates)
 
 
-def train_model(settings: BatchSettings, history: History, report: Report) -> Model | None:
-    """Train a ranker on what came before; return None where that is too little."""
-    as_of_s = history.tables.as_of_s
+def train_model(settings: BatchSettings, history: History, as_of_s: int, report: Report) -> Model | None:
+    """Train a ranker on what came before `as_of_s`; return None where that is too little."""
     columns = model_columns(View(history, as_of_s))
     sampling = Sampling(
         settings.train_days, settings.train_groups, settings.train_negatives, settings.hours, settings.seed
