@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +20,13 @@ _CHUNK_ROWS = 500_000
 class EventRows:
     """Usable events in no order; arrays of shape (n_events,).
 
-    at_s : seconds since 1970. user, post : int64, or str objects. action : str objects.
+    at_s : seconds since 1970. user, post : int64, or str objects. action : int8, places among the known actions.
     """
 
     at_s: Ints
     user: NDArray[Any]
     post: NDArray[Any]
-    action: NDArray[np.object_]
+    action: NDArray[np.int8]
 
     def __len__(self) -> int:
         """Return the number of events."""
@@ -34,19 +34,25 @@ class EventRows:
 
 
 def fetch_events(
-    connection: Connection, query: Select[Any], kinds: tuple[type, type], progress: Callable[[int], None]
+    connection: Connection,
+    query: Select[Any],
+    kinds: tuple[type, type],
+    actions: Sequence[str],
+    progress: Callable[[int], None],
 ) -> EventRows:
-    """Run `query` (seconds, user id, post id, action; no NULL among them) and return its rows.
+    """Run `query` (seconds, user id, post id, one of `actions`; no NULL among them) and return its rows.
 
     `kinds` are the types of the user and post ids, int or str; `progress` hears the number of rows so far.
     """
+    known = pd.Index(list(actions), dtype=object)
     fetch = _copied if connection.dialect.name == "postgresql" else _selected
     chunks, rows = [], 0
     for chunk in fetch(connection, query, kinds):
-        chunks.append(chunk)
-        rows += len(chunk[0])
+        *numbers, action = chunk
+        chunks.append([*numbers, known.get_indexer(pd.Index(action, dtype=object)).astype(np.int8)])
+        rows += len(action)
         progress(rows)
-    empty = (np.zeros(0, dtype=np.int64), *(np.zeros(0, dtype=_dtype(kind)) for kind in (*kinds, str)))
+    empty: list[NDArray[Any]] = [np.zeros(0, dtype=kind) for kind in (np.int64, *map(_dtype, kinds), np.int8)]
     columns = [np.concatenate(parts) for parts in zip(*chunks, strict=True)] if chunks else empty
     return EventRows(*columns)
 
@@ -64,7 +70,7 @@ def _selected(connection: Connection, query: Select[Any], kinds: tuple[type, typ
 
 def _copied(connection: Connection, query: Select[Any], kinds: tuple[type, type]) -> Iterator[list[NDArray[Any]]]:
     sql = query.compile(connection, compile_kwargs={"literal_binds": True})
-    command = f"COPY ({sql}) TO STDOUT WITH (FORMAT csv)".replace("%%", "%")
+    command = f"COPY ({sql}) TO STDOUT WITH (FORMAT csv, ENCODING 'UTF8')".replace("%%", "%")
     reader_fd, writer_fd = os.pipe()
     failures: list[BaseException] = []
 

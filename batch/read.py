@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Engine, Integer, Select, and_, cast, func, not_, select, true
+from sqlalchemy import ColumnElement, Connection, Engine, Integer, Select, and_, cast, func, not_, or_, select, true
 from sqlalchemy import Text as SqlText
 
 from batch.errors import BatchError
@@ -23,6 +23,8 @@ from source.schema import SourceSchema
 
 _NUMBERS = {"integer", "number", "boolean"}
 _TEXTS = {"text", "uuid"}
+_LARGEST = float(np.finfo(np.float32).max)
+_BAD_ROWS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,12 @@ def read_tables(
             msg = f"there is no table {table}; load events with `hourfeed load`, or name yours in hourfeed.toml"
             raise BatchError(msg)
         usable = _usable(connection, events, options.actions)
-        quarantined = _quarantine(connection, events, usable, options)
         at_s = whole_seconds(connection, events.columns["timestamp"])
+        bad = and_(func.coalesce(not_(usable), true()), or_(at_s.is_(None), at_s < as_of_s))  # usable may be NULL
+        quarantined = _quarantine(connection, events, bad, options)
         query = _event_query(events, at_s, usable).where(at_s < as_of_s)
-        raw = fetch_events(connection, query, (events.id_type("user_id"), events.id_type("post_id")), progress)
+        kinds = (events.id_type("user_id"), events.id_type("post_id"))
+        raw = fetch_events(connection, query, kinds, list(options.actions), progress)
         users = _read_users(connection, find_table(connection, schema, "users"))
         posts = _read_posts(connection, find_table(connection, schema, "posts"))
     total = quarantined + len(raw)
@@ -81,14 +85,12 @@ def _event_query(events: ExistingTable, at_s: ColumnElement[Any], usable: Column
     return select(at_s, *ids, events.columns["action"]).where(usable)
 
 
-def _quarantine(
-    connection: Connection, events: ExistingTable, usable: ColumnElement[bool], options: ReadOptions
-) -> int:
+def _quarantine(connection: Connection, events: ExistingTable, bad: ColumnElement[bool], options: ReadOptions) -> int:
     names = ("timestamp", "user_id", "post_id", "action")
     columns = [cast(events.columns[name], SqlText) for name in names]
-    bad = select(*columns).where(func.coalesce(not_(usable), true()))  # a NULL among the tests makes the whole NULL
+    query = select(*columns).where(bad).execution_options(yield_per=_BAD_ROWS_AT_ONCE)
     with Quarantine(options.quarantine_folder).of(f"table {events.name}") as quarantine:
-        for place, row in enumerate(connection.execute(bad), start=1):
+        for place, row in enumerate(connection.execute(query), start=1):
             values = dict(zip(names, row, strict=True))
             text = ",".join("" if value is None else str(value) for value in row)
             quarantine.add([BadRow(place, _reason(values, options.actions), text)])
@@ -99,6 +101,9 @@ def _reason(values: Mapping[str, str | None], actions: Mapping[str, int]) -> str
     missing = [name for name, value in values.items() if value is None]
     if missing:
         return f"{missing[0]} is null"
+    empty = [name for name in ("user_id", "post_id") if not values[name]]
+    if empty:
+        return f"{empty[0]} is empty"
     if values["action"] not in actions:
         return f"unknown action; known are {', '.join(actions)}"
     return "broken time, or an id of the wrong type"
@@ -116,8 +121,8 @@ def _read_users(connection: Connection, users: ExistingTable | None) -> pd.DataF
     frame = pd.DataFrame(rows.fetchall(), columns=["user_id", *wanted], dtype=object)
     for name in wanted:
         is_text = users.forms[name].form in _TEXTS
-        frame[name] = _texts(frame[name]) if is_text else pd.to_numeric(frame[name], errors="coerce").astype(np.float64)
-    return frame.drop_duplicates("user_id", keep="last")
+        frame[name] = _texts(frame[name]) if is_text else _numbers(frame[name])
+    return _one_each(frame, "user_id")
 
 
 def _read_posts(connection: Connection, posts: ExistingTable | None) -> pd.DataFrame | None:
@@ -133,7 +138,23 @@ def _read_posts(connection: Connection, posts: ExistingTable | None) -> pd.DataF
         wanted["published_at"] = whole_seconds(connection, posts.columns["published_at"])
     rows = connection.execute(select(posts.id_column("post_id"), *wanted.values()).where(posts.has_id("post_id")))
     frame = pd.DataFrame(rows.fetchall(), columns=["post_id", *wanted], dtype=object)
-    return frame.drop_duplicates("post_id", keep="last")
+    return _one_each(frame, "post_id")
+
+
+def _one_each(frame: pd.DataFrame, key: str) -> pd.DataFrame:
+    """Keep one row for each id: of several the same one, in whatever order the database gives them."""
+    doubled = frame.duplicated(key, keep=False)
+    if not doubled.any():
+        return frame
+    several = frame[doubled]
+    order = several.map(repr).sort_values(list(frame.columns)).index
+    return pd.concat([frame[~doubled], several.loc[order].drop_duplicates(key, keep="last")])
+
+
+def _numbers(values: "pd.Series[Any]") -> "pd.Series[float]":
+    """Return float64 that float32 can hold, as the ranker's matrix must; what is infinite is missing."""
+    numbers = pd.to_numeric(values, errors="coerce").astype(np.float64)
+    return numbers.where(np.isfinite(numbers)).clip(-_LARGEST, _LARGEST)
 
 
 def _texts(values: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -153,7 +174,7 @@ def _join(
     in_future = published[published >= as_of_s].index
     known_posts = None if posts is None else posts["post_id"][~posts["post_id"].isin(in_future)]
     post_ids = _all_ids(raw.post, known_posts)
-    events = _sorted_events(raw, user_ids, post_ids, list(actions))
+    events = _sorted_events(raw, user_ids, post_ids)
     return Tables(
         users=Users(user_ids, _profiles(users, user_ids)),
         posts=_posts(posts, post_ids, published, events),
@@ -168,8 +189,8 @@ def _join(
 def _all_ids(of_events: NDArray[Any], of_table: "pd.Series[Any] | None") -> Ids:
     listed = of_table.to_numpy() if of_table is not None else np.zeros(0, dtype=of_events.dtype)
     if of_events.dtype.kind == "i" and all(isinstance(value, int) for value in listed):
-        return np.unique(np.concatenate([of_events, listed.astype(np.int64)]))
-    return np.array(sorted({*map(str, of_events), *map(str, listed)}), dtype=object)
+        return np.unique(np.concatenate([pd.unique(of_events), listed.astype(np.int64)]))
+    return np.array(sorted({*map(str, pd.unique(of_events)), *map(str, listed)}), dtype=object)
 
 
 def _places(ids: Ids, values: "NDArray[Any] | pd.Series[Any]") -> NDArray[np.int64]:
@@ -178,15 +199,15 @@ def _places(ids: Ids, values: "NDArray[Any] | pd.Series[Any]") -> NDArray[np.int
     return np.asarray(pd.Index(ids).get_indexer(wanted), dtype=np.int64)
 
 
-def _sorted_events(raw: EventRows, user_ids: Ids, post_ids: Ids, actions: list[str]) -> Events:
-    user, post = _places(user_ids, raw.user), _places(post_ids, raw.post)
-    action = pd.Index(actions).get_indexer(pd.Index(raw.action, dtype=object))
-    order = np.lexsort((action, post, user, raw.at_s))
+def _sorted_events(raw: EventRows, user_ids: Ids, post_ids: Ids) -> Events:
+    user = _places(user_ids, raw.user).astype(np.int32)
+    post = _places(post_ids, raw.post).astype(np.int32)
+    order = np.lexsort((raw.action, post, user, raw.at_s))
     return Events(
         at_s=raw.at_s[order],
-        user=user[order].astype(np.int32),
-        post=post[order].astype(np.int32),
-        action=action[order].astype(np.int8),
+        user=user[order],
+        post=post[order],
+        action=raw.action[order],
     )
 
 

@@ -29,11 +29,11 @@ class ExistingTable:
         return self.columns[name] if self.id_type(name) is int else cast(self.columns[name], SqlText)
 
     def has_id(self, name: str) -> ColumnElement[bool]:
-        """Return the condition that a row has an id of the column's own type (SQLite lets others in)."""
+        """Return the condition that a row has an id of the column's own type (SQLite lets others in), not "" either."""
         known = self.columns[name].is_not(None)
-        if self.dialect == "sqlite" and self.id_type(name) is int:
-            return known & (func.typeof(self.columns[name]) == "integer")
-        return known
+        if self.id_type(name) is str:
+            return known & (self.id_column(name) != "")
+        return known & (func.typeof(self.columns[name]) == "integer") if self.dialect == "sqlite" else known
 
 
 def find_table(connection: Connection, schema: SourceSchema, kind: Kind) -> ExistingTable | None:

@@ -145,6 +145,66 @@ def test_unusable_events_are_set_aside_with_the_reason(engine: Engine, tmp_path:
         assert reason.startswith(expected)
 
 
+def test_unusable_events_from_the_as_of_time_on_are_not_counted(engine: Engine, tmp_path: Path) -> None:
+    write_rows(engine, SourceSchema(), "events", events(("2021-12-05", 1, 1, "view")))
+    execute(engine, "INSERT INTO feed_data VALUES ('2021-12-20 15:00:00', 1, 1, 'purchase')")
+    assert read(engine, tmp_path, share=0).quarantined == 0
+
+
+def test_an_empty_text_is_no_id(engine: Engine, tmp_path: Path) -> None:
+    rows = events(("2021-12-05", "u", "p", "view"), ("2021-12-06", "u", "", "view"), ("2021-12-07", "", "p", "view"))
+    write_rows(engine, SourceSchema(), "events", rows)
+    write_rows(engine, SourceSchema(), "posts", pd.DataFrame({"post_id": ["p", ""], "text": ["a post", "none"]}))
+    tables = read(engine, tmp_path, share=1)
+    assert (tables.users.ids.tolist(), tables.posts.ids.tolist(), tables.quarantined) == (["u"], ["p"], 2)
+    with (tmp_path / "quarantine" / "table feed_data.csv").open(newline="", encoding="utf-8") as lines:
+        assert sorted(row["reason"] for row in csv.DictReader(lines)) == ["post_id is empty", "user_id is empty"]
+
+
+def test_of_several_rows_of_a_user_or_post_the_same_one_is_taken_in_any_order(engine: Engine, tmp_path: Path) -> None:
+    people = ["(1, 'BR', 3)", "(1, 'AT', NULL)", "(2, 'CH', 5)"]
+    articles = ["(7, NULL)", "(7, 'tech')", "(7, 'sport')"]
+    found = []
+    for step in (1, -1):
+        execute(
+            engine,
+            "DROP TABLE IF EXISTS user_data",
+            "DROP TABLE IF EXISTS post_text_df",
+            "CREATE TABLE user_data (user_id bigint, country text, age int)",
+            f"INSERT INTO user_data VALUES {', '.join(people[::step])}",
+            "CREATE TABLE post_text_df (post_id bigint, topic text)",
+            f"INSERT INTO post_text_df VALUES {', '.join(articles[::step])}",
+        )
+        write_rows(engine, SourceSchema(), "events", events(("2021-12-05", 1, 7, "view")))
+        tables = read(engine, tmp_path)
+        age = np.nan_to_num(tables.users.profile["age"].astype(float), nan=-1).tolist()
+        found.append((tables.users.profile["country"].tolist(), age, tables.posts.topic.tolist()))
+    assert found[0] == found[1]
+    assert found[0][0][0] + str(found[0][1][0]) in {"BR3.0", "AT-1.0"}  # a row that there is, not a mixture
+
+
+def test_numbers_of_a_profile_fit_the_matrix_of_the_ranker(engine: Engine, tmp_path: Path) -> None:
+    score = [1e300, -1e300, np.inf, 0.1]
+    write_rows(engine, SourceSchema(), "users", pd.DataFrame({"user_id": [1, 2, 3, 4], "score": score}))
+    write_rows(engine, SourceSchema(), "events", events(("2021-12-05", 1, 7, "view")))
+    found = read(engine, tmp_path).users.profile["score"].astype(float)
+    assert np.isfinite(found.astype(np.float32)).tolist() == [True, True, False, True]
+    assert np.isnan(found[2])
+    assert found[3] == 0.1
+
+
+def test_ids_are_read_out_of_a_postgres_of_another_encoding(postgres_url: str, tmp_path: Path) -> None:
+    server = open_engine(postgres_url, tmp_path).execution_options(isolation_level="AUTOCOMMIT")
+    execute(server, "CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'")
+    try:
+        engine = open_engine(server.url.set(database="latin").render_as_string(hide_password=False), tmp_path)
+        write_rows(engine, SourceSchema(), "events", events(("2021-12-05", "Jürgen", "p", "view")))
+        assert read(engine, tmp_path).users.ids.tolist() == ["Jürgen"]
+    finally:
+        execute(server, "DROP DATABASE latin")
+        server.dispose()
+
+
 def test_too_many_unusable_events_stop_the_run(engine: Engine, tmp_path: Path) -> None:
     write_rows(engine, SourceSchema(), "events", events(("2021-12-05", 1, 1, "view")))
     execute(engine, "INSERT INTO feed_data VALUES ('2021-12-06 00:00:00', 1, 1, 'purchase')")
