@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -88,13 +89,13 @@ def load_model(path: Path) -> Model:
         columns = tuple(Column(part, name) for part, name in about["columns"])
         encoder = None
         if "terms" in about:
-            with np.load(path / _TEXT, allow_pickle=False) as arrays:
+            with np.load(io.BytesIO((path / _TEXT).read_bytes()), allow_pickle=False) as arrays:
                 encoder = TextEncoder(tuple(about["terms"]), arrays["idf"], arrays["components"])
         vocabularies = Vocabularies({name: tuple(values) for name, values in about["vocabularies"].items()})
         trees = (path / _TREES).read_text(encoding="utf-8")
         numbers = (int(about[name]) for name in ("trained_as_of_s", "groups", "rows"))
         model = Model(trees, columns, vocabularies, encoder, *numbers)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
         msg = f"{path} is not a model of `hourfeed batch` ({error!r}); models lie in the state folder, under models/"
         raise BatchError(msg) from error
     unknown = [c.name for c in columns if not c.name.startswith(PROFILE) and c.name not in FEATURES]

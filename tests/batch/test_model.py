@@ -42,9 +42,11 @@ def test_what_is_no_model_is_refused_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(BatchError, match=str(tmp_path)):
         load_model(tmp_path)
     path = save_model(make_model(), tmp_path)
-    (path / "text.npz").write_bytes(b"not an archive")
-    with pytest.raises(BatchError, match="is not a model"):
-        load_model(path)
+    whole = (path / "text.npz").read_bytes()
+    for broken in (b"not an archive", whole[: len(whole) // 2], b""):
+        (path / "text.npz").write_bytes(broken)
+        with pytest.raises(BatchError, match="is not a model"):
+            load_model(path)
 
 
 def test_a_model_with_unknown_features_is_refused_by_their_names(tmp_path: Path) -> None:
