@@ -57,6 +57,8 @@ class _Runs:
             return
         begun = datetime.now(UTC)
         self._process = subprocess.Popen([sys.executable, "-m", "cli", "batch"])
+        if self._stopped:  # while it started
+            self._process.terminate()
         status = self._process.wait()
         took_s = (datetime.now(UTC) - begun).total_seconds()
         if status and not self._stopped:

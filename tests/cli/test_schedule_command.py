@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from redis import Redis
 
+from cli import schedule as command
 from demo.parameters import Parameters
 from demo.simulate import simulate
 from slates.generations import list_generations, live_generation
@@ -92,3 +94,18 @@ def test_a_wrong_cron_expression_ends_it_at_once(tmp_path: Path, redis_url: str)
         _, told = process.communicate(timeout=60)
     assert process.returncode == 1
     assert told.startswith("error: schedule = 'now and then' is not a cron expression")
+
+
+def test_a_batch_that_starts_while_the_schedule_stops_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = command._Runs()
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start_while_stopping(_command: list[str]) -> subprocess.Popen[bytes]:
+        started.append(popen([sys.executable, "-c", "import time; time.sleep(60)"]))
+        runs.stop()
+        return started[0]
+
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", start_while_stopping)
+    runs.run()
+    assert started[0].returncode == -signal.SIGTERM
