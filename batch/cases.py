@@ -18,6 +18,8 @@ from batch.tables import HOUR_S, Ints
 _MOMENTS = 60
 _HOT_POSTS = 200
 _HOT_SHARE = 0.6
+_MOST_POSTS = 1_000
+"""Posts in a case: who meets more in an hour is a machine, and LightGBM takes no group of more than 10,000 rows."""
 _WARM_UP = 0.2
 """Share of a short log that is left to fill the features before the first case."""
 
@@ -90,7 +92,8 @@ def _cases_at(
 ) -> Cases:
     user, bucket, place, grade = _touched(view, as_of_s, sampling.hours)
     case = user * 2**31 + bucket
-    chosen = np.unique(case[grade > 0])
+    met, n_posts = np.unique(case, return_counts=True)
+    chosen = np.intersect1d(case[grade > 0], met[n_posts <= _MOST_POSTS])
     if not len(chosen):
         return _no_cases(columns)
     if len(chosen) > most:
@@ -153,7 +156,9 @@ def _untouched(view: View, users: Ints, negatives: int, random: np.random.Genera
     place = np.concatenate([hot, any_post], axis=1)
     group = np.broadcast_to(np.arange(len(users))[:, None], place.shape)
     events = view.history.tables.events
-    past = slice(0, view.n_events)
-    acted = np.unique(events.user[past].astype(np.int64) * view.n_posts + events.post[past])
+    of_users = np.zeros(view.n_users, dtype=bool)
+    of_users[users] = True
+    past = np.flatnonzero(of_users[events.user[: view.n_events]])
+    acted = events.user[past].astype(np.int64) * view.n_posts + events.post[past]
     fresh = ~np.isin(users[group] * view.n_posts + view.pool[place], acted)
     return np.asarray((group * view.n_posts + place)[fresh])

@@ -16,7 +16,7 @@ COLUMNS = [Column("C", "lag_h"), Column("C", "touches_all"), Column("A", "user_e
 
 
 def pool(view: View) -> Ints:
-    return pool_at(view, full_catalogue_posts=1000, each=10)
+    return pool_at(view, full_catalogue_posts=2000, each=10)
 
 
 def draw(events: list[tuple[float, int, int, str]], sampling: Sampling = SAMPLING, **more: object) -> Cases:
@@ -88,3 +88,12 @@ def test_cases_are_at_most_as_many_as_asked_for_and_the_same_each_time() -> None
     assert 0 < len(one.group) <= 40 + n_moments
     np.testing.assert_array_equal(one.matrix, two.matrix)
     np.testing.assert_array_equal(one.grade, two.grade)
+
+
+def test_a_machine_that_meets_thousands_of_posts_in_an_hour_is_no_case() -> None:
+    # User 2 touches 1,001 posts in the hour of 99, user 1 only one; both had touched post 0 before.
+    crawled = [(99.0 + post / 2000, 2, post, "view") for post in range(1, 1002)]
+    before = [(50.0, user, 0, "view") for user in range(3)]
+    cases = draw([*before, (99.2, 1, 5, "view"), *crawled], n_posts=1100)
+    assert len(cases.group) == 23  # user 1's, one from each moment before
+    assert (cases.grade > 0).sum() == 23
