@@ -12,7 +12,7 @@ from batch.rank import Scorer, events_in
 from batch.tables import Floats, Ints
 
 _CELLS = 8_000_000
-"""Users × posts that are scored at once: bounds the memory of a chunk to a few hundred megabytes."""
+"""Users × posts, or topics or places of all hours, at once: bounds a chunk's memory to a few hundred megabytes."""
 _SEGMENT_PRIOR = 20.0
 
 
@@ -60,7 +60,8 @@ def _own_posts(history: History) -> tuple[Ints, Ints]:
 
 def make_slates(scorer: Scorer, view: View, acted: ActedOn, n_buckets: int, top_n: int) -> Iterator[Chunk]:
     """Score and pick for all users, a chunk at a time."""
-    size = max(1, min(4096, _CELLS // max(len(view.pool), 1)))
+    of_user = max(len(view.pool), n_buckets * max(view.history.n_topics, top_n))
+    size = max(1, min(4096, _CELLS // of_user))
     for begin in range(0, view.n_users, size):
         users = np.arange(begin, min(begin + size, view.n_users))
         yield Chunk(begin, pick_slates(scorer, view, acted, users, n_buckets, top_n))

@@ -4,7 +4,7 @@ import numpy as np
 
 from batch.features.registry import Feature, feature, register
 from batch.features.view import TASTE_ITEMS, View
-from batch.tables import HOUR_S, Floats, is_number
+from batch.tables import HOUR_S, Floats
 
 _RATE_PRIOR = 20.0
 
@@ -46,17 +46,16 @@ def _idle_h(view: View) -> Floats:
 
 @feature("user_fresh_taste", "user", "A", "mean logarithm of the age in hours of the posts that the user last touched")
 def _fresh_taste(view: View) -> Floats:
-    events, known = view.recent(np.arange(view.n_users), TASTE_ITEMS)
     if not view.n_events:
         return np.full(view.n_users, np.nan)
-    age = np.log1p(np.maximum(np.nan_to_num(view.history.age_h[events]), 0.0))
+    tables = view.history.tables
+    events, known = view.recent(np.arange(view.n_users), TASTE_ITEMS)
+    age_h = (tables.events.at_s[events] - tables.posts.dated_s[tables.events.post[events]]) / HOUR_S
+    age = np.log1p(np.maximum(np.nan_to_num(age_h), 0.0))
     count = known.sum(axis=1)
     return np.where(count > 0, (age * known).sum(axis=1) / np.maximum(count, 1), np.nan)
 
 
 def profile(view: View) -> dict[str, Floats]:
     """Return the profile columns as numbers, texts as codes; each of shape (n_users,)."""
-    return {
-        f"profile.{name}": column if is_number(column) else view.history.vocabularies.codes(name, column)
-        for name, column in view.history.tables.users.profile.items()
-    }
+    return {f"profile.{name}": column for name, column in view.history.profile.items()}

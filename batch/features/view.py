@@ -12,7 +12,7 @@ from scipy import sparse
 from batch.features.segments import Segments
 from batch.features.text import TextEncoder
 from batch.features.vocabulary import Vocabularies
-from batch.tables import HOUR_S, Floats, Ints, Tables
+from batch.tables import HOUR_S, Floats, Ints, Tables, is_number
 
 _T = TypeVar("_T")
 
@@ -29,8 +29,8 @@ class History:
     """What all views of a batch share: the tables, and orders of the events that hold at every moment.
 
     first : bool, (n_events,), the event is the user's first on that post. by_user : int64, (n_events,), event indices
-    by (user, time). start : int64, (n_users + 1,), where each user's events begin in `by_user`. age_h : float64,
-    (n_events,), the post's age at the event, hours. strong : bool, (n_events,), the action says more than a view.
+    by (user, time). start : int64, (n_users + 1,), where each user's events begin in `by_user`. strong : bool,
+    (n_events,), the action says more than a view.
     text : float32, (n_posts, dims), unit rows (zero where there is no text), or None; encoder : what made them. topic :
     int64, (n_posts,), codes, the last of `n_topics` for posts without one.
     """
@@ -42,11 +42,18 @@ class History:
     first: NDArray[np.bool_]
     by_user: Ints
     start: Ints
-    age_h: Floats
     strong: NDArray[np.bool_]
     topic: Ints
     n_topics: int
     encoder: TextEncoder | None
+
+    @cached_property
+    def profile(self) -> dict[str, Floats]:
+        """Return the profile columns as numbers, texts as codes; each of shape (n_users,)."""
+        return {
+            name: column if is_number(column) else self.vocabularies.codes(name, column)
+            for name, column in self.tables.users.profile.items()
+        }
 
 
 def build_history(
@@ -67,7 +74,6 @@ def build_history(
         first=first,
         by_user=np.argsort(events.user, kind="stable"),
         start=np.concatenate(([0], np.cumsum(counts))),
-        age_h=(events.at_s - tables.posts.dated_s[events.post]) / HOUR_S,
         strong=tables.relevance[events.action] > tables.relevance.min(initial=9),
         topic=np.where(np.isnan(topic), vocabularies.size("topic"), topic).astype(np.int64),
         n_topics=vocabularies.size("topic") + 1,
