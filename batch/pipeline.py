@@ -103,6 +103,7 @@ def run_batch(
             )
         with clock.stage("candidates"):
             view = view_at(settings, history, tables.as_of_s)
+            _refuse_nothing_to_show(view)
         with clock.stage("rank"):
             ranker = settings.ranker if model or settings.ranker != "lightgbm" else FALLBACK_RANKER
             scorer = make_scorer(ranker, model, view, _buckets(settings, tables))
@@ -148,6 +149,16 @@ def _pool(settings: BatchSettings, view: View) -> Ints:
     return pool_at(view, full_catalogue_posts=settings.full_catalogue_posts, each=settings.candidates)
 
 
+def _refuse_nothing_to_show(view: View) -> None:
+    if not len(view.pool):
+        hidden = int(view.history.tables.posts.hidden.sum())
+        msg = (
+            f"none of {view.n_posts} posts can be shown ({hidden} are hidden, or are not in the table of posts), so "
+            "nothing is published; look at the column `hidden` and at the ids of the posts"
+        )
+        raise BatchError(msg)
+
+
 def train_model(settings: BatchSettings, history: History, as_of_s: int, report: Report) -> Model | None:
     """Train a ranker on what came before `as_of_s`; return None where that is too little."""
     columns = model_columns(View(history, as_of_s))
@@ -160,7 +171,7 @@ def train_model(settings: BatchSettings, history: History, as_of_s: int, report:
         as_of_s,
         sampling,
         lambda view: _pool(settings, view),
-        lambda done, total: report.stage("training cases", done, total),
+        lambda done, total: report.stage("cases of past moments", done, total),
     )
     if not enough(cases):
         report.note(f"the log is too short to train on, so the slates are those of {FALLBACK_RANKER}")

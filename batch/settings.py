@@ -1,5 +1,6 @@
 """Settings of the command line and the batch: read once, at the entry, from the environment and hourfeed.toml."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -113,4 +114,14 @@ class BatchSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read arguments first, then the environment, then hourfeed.toml in the working folder."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, _FileBelowEnvironment(settings_cls)
+
+
+class _FileBelowEnvironment(TomlConfigSettingsSource):
+    """hourfeed.toml; its actions give way to those of the environment, which would be merged with them otherwise."""
+
+    def __call__(self) -> dict[str, Any]:
+        found = super().__call__()
+        if "HOURFEED_ACTIONS" in os.environ:
+            found.pop("actions", None)
+        return found

@@ -45,12 +45,21 @@ def parse_time(option: str, text: str) -> datetime:
 
 
 @contextmanager
-def open_redis(settings: BatchSettings) -> Iterator[Redis]:
-    """Connect to REDIS_URL, or to the embedded server in the state folder, held for as long as the block runs."""
+def open_redis(settings: BatchSettings, *, only_look: bool = False) -> Iterator[Redis]:
+    """Connect to REDIS_URL, or to the embedded server in the state folder, held for as long as the block runs.
+
+    With `only_look` an embedded server is not made where there was none; SlatesError says so.
+    """
     if settings.redis_url:
         with connect(settings.redis_url) as redis, _named_failures():
             yield redis
         return
+    if only_look and not (settings.state / "redis").exists():
+        msg = (
+            f"REDIS_URL is not set, and the state folder {settings.state} holds no embedded Redis; publish with "
+            "`hourfeed batch`, or name the right folder: HOURFEED_STATE=.hourfeed/demo is that of `make demo`"
+        )
+        raise SlatesError(msg)
     from demo.services import hold_redis  # only where it is wanted
 
     with hold_redis(settings.state) as service, connect(service.url) as redis, _named_failures():

@@ -7,7 +7,7 @@ import click
 from batch.settings import BatchSettings
 from cli.batch import publish_once, summary
 from cli.context import open_redis, read_settings
-from cli.serve import serve
+from cli.serve import check_port, serve
 from cli.simulate import sentence, simulate_into_database
 from demo.network import make_users
 from demo.parameters import Parameters
@@ -29,6 +29,7 @@ def command(port: int, users: int) -> None:
     Database and Redis are embedded ones in the state folder, under demo/: whatever DATABASE_URL and REDIS_URL name is
     left alone. What an earlier demo left is used again while it is fresh.
     """
+    check_port("127.0.0.1", port)
     base = read_settings(BatchSettings)
     settings = base.model_copy(update={"database_url": None, "redis_url": None, "state": base.state / "demo"})
     with open_redis(settings) as redis:  # held until the server ends, so that all steps share it
@@ -38,8 +39,10 @@ def command(port: int, users: int) -> None:
         live = live_generation(redis, Keys(settings.prefix))
         now = datetime.now(UTC).replace(microsecond=0)
         if live is None or live.users != network.users or now - live.as_of > _FRESH_ENOUGH:
-            live = publish_once(settings, now)
-        click.echo(summary(live))
+            click.echo(summary(publish_once(settings, now)))
+        else:
+            click.echo(f"generation {live.id} is still fresh, so no batch is run")
+        click.echo(f"look into it: HOURFEED_STATE={settings.state} hourfeed status")
         place = {"redis_url": None, "state": settings.state, "prefix": settings.prefix}
         serve(read_settings(ServerSettings, host="127.0.0.1", port=port).model_copy(update=place), somebody)
 

@@ -23,7 +23,7 @@ class StageProgress:
     def __enter__(self) -> Self:
         """Begin to show."""
         if self._console.is_terminal:
-            parts = (SpinnerColumn(), TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn())
+            parts = (SpinnerColumn(), TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn())
             self._bars = Progress(*parts, TimeElapsedColumn(), console=self._console)
             self._bars.start()
         return self

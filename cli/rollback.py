@@ -13,6 +13,6 @@ from slates.keys import Keys
 def command(generation: str | None) -> None:
     """Make GENERATION live, or without one the generation that was live before this one."""
     settings = read_settings(BatchSettings)
-    with open_redis(settings) as redis:
+    with open_redis(settings, only_look=True) as redis:
         live = rollback(redis, Keys(settings.prefix), generation)
     click.echo(f"generation {live.id} is live (as of {live.as_of:%Y-%m-%dT%H:%M:%SZ})")

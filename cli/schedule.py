@@ -41,7 +41,9 @@ def command(cron: str | None) -> None:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
-        _say(f"batch on {settings.schedule!r} (UTC)" + ("; one is due now" if overdue else ""))
+        following = trigger.get_next_fire_time(None, datetime.now(UTC))
+        soon = "one is due now, " if overdue else ""
+        _say(f"batch on {settings.schedule!r} (UTC); {soon}the next tick is {following:%Y-%m-%dT%H:%MZ}")
         scheduler.start()
 
 
@@ -61,8 +63,9 @@ class _Runs:
             self._process.terminate()
         status = self._process.wait()
         took_s = (datetime.now(UTC) - begun).total_seconds()
-        if status and not self._stopped:
-            _say(f"the batch of {begun:%Y-%m-%dT%H:%M:%SZ} failed with status {status} after {took_s:.0f} s")
+        if not self._stopped:
+            ended = f"failed with status {status}" if status else "ended"
+            _say(f"the batch of {begun:%Y-%m-%dT%H:%M:%SZ} {ended} after {took_s:.0f} s")
 
     def stop(self) -> None:
         self._stopped = True
@@ -71,5 +74,5 @@ class _Runs:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"schedule: {text}\n")
+    sys.stderr.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} schedule: {text}\n")
     sys.stderr.flush()

@@ -1,6 +1,7 @@
 """`hourfeed serve`: gunicorn in this process, with the embedded Redis where no other is named."""
 
 import contextlib
+import socket
 import sys
 from typing import Any
 
@@ -26,6 +27,7 @@ def command(host: str | None, port: int | None) -> None:
 
 def serve(settings: ServerSettings, example_user: str = "1") -> None:
     """Serve until SIGINT or SIGTERM, which end the process; print a request to paste once the workers are ready."""
+    check_port(settings.host, settings.port)
     with contextlib.ExitStack() as held:
         if settings.redis_url is None:
             from demo.services import hold_redis  # only where it is wanted
@@ -33,6 +35,18 @@ def serve(settings: ServerSettings, example_user: str = "1") -> None:
             service = held.enter_context(hold_redis(settings.state))
             settings = settings.model_copy(update={"redis_url": service.url})
         _Server(settings, example_user).run()
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise a usage error where nobody could listen on the address now, before anything is begun for it."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        msg = f"cannot listen on {host}, port {port}: {error.strerror or error}; choose another with --port or --host"
+        raise click.ClickException(msg) from error
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
@@ -55,6 +69,9 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
     def _worker_is_ready(self, worker: Any) -> None:
         start_refreshing(worker)
         if worker.age == self._settings.workers:  # the last of the first ones; those that replace it are younger
+            address = f"{self._settings.host}, port {self._settings.port}"
+            sys.stderr.write(f"serving on {address}, until Ctrl-C; ask for a feed from another shell:\n")
+            sys.stderr.flush()
             sys.stdout.write(example_request(self._settings, self._example_user) + "\n")
             sys.stdout.flush()
 

@@ -27,7 +27,7 @@ def show_user(user_id: str, at: str | None, limit: int) -> None:
     settings = read_settings(BatchSettings)
     keys = Keys(settings.prefix)
     moment = parse_time("--at", at) if at else datetime.now(UTC)
-    with open_redis(settings) as redis:
+    with open_redis(settings, only_look=True) as redis:
         feed = Lookup(redis, keys).feed(user_id, bucket_of(moment), limit)
         posts = read_posts(redis, keys, feed.post_ids)
     click.echo(f"user {user_id}, {bucket_name(feed.bucket)}, rung {feed.rung}, generation {feed.generation}")
@@ -41,7 +41,7 @@ def show_user(user_id: str, at: str | None, limit: int) -> None:
 def show_post(post_id: str) -> None:
     """Show the text and topic of POST_ID as they are served."""
     settings = read_settings(BatchSettings)
-    with open_redis(settings) as redis:
+    with open_redis(settings, only_look=True) as redis:
         posts = read_posts(redis, Keys(settings.prefix), [post_id])
     if post_id not in posts:
         msg = (

@@ -109,5 +109,5 @@ def sentence(summary: Summary, place: str) -> str:
     there = "already there" if summary.already_there else "simulated"
     return (
         f"{there}: {summary.users:,} users, {summary.posts:,} posts, {summary.views:,} views, {summary.likes:,} likes "
-        f"(like rate {summary.like_rate:.3f}){times}\n{place}"
+        f"(like rate {summary.like_rate:.3f}){times}\ndatabase or folder: {place}"
     )

@@ -17,7 +17,7 @@ def command() -> None:
     """Say which generation is live, and list the others. Exit status 1 where none is live."""
     settings = read_settings(BatchSettings)
     keys = Keys(settings.prefix)
-    with open_redis(settings) as redis:
+    with open_redis(settings, only_look=True) as redis:
         live, held = live_generation(redis, keys), list_generations(redis, keys)
     if live is None:
         click.echo("no generation is live; publish one with `hourfeed batch`")

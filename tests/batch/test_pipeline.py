@@ -224,6 +224,22 @@ def test_a_log_too_short_to_train_on_publishes_the_fallback_and_says_so(
     assert live.id == manifest.id
 
 
+def test_a_run_that_could_show_nothing_publishes_nothing(
+    settings: BatchSettings, engine: Engine, redis_client: Redis, network: Path, tmp_path: Path
+) -> None:
+    manifest, _ = publish(settings, engine, redis_client)
+    (tmp_path / "hourfeed.db").write_bytes((network / "hourfeed.db").read_bytes())
+    all_hidden = open_engine(None, tmp_path)
+    with all_hidden.begin() as connection:
+        connection.execute(text("ALTER TABLE post_text_df ADD COLUMN hidden BOOLEAN DEFAULT 1"))
+    with pytest.raises(BatchError, match=r"none of \d+ posts can be shown \(\d+ are hidden"):
+        publish(settings, all_hidden, redis_client)
+    all_hidden.dispose()
+    live = live_generation(redis_client, KEYS)
+    assert live is not None
+    assert live.id == manifest.id
+
+
 def test_large_catalogues_go_through_the_retrievers(
     settings: BatchSettings, engine: Engine, redis_client: Redis
 ) -> None:

@@ -1,6 +1,7 @@
 """The light commands, as a user at a shell sees them."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -94,6 +95,39 @@ def test_status_show_and_rollback_on_two_generations(tmp_path: Path, redis_url: 
     refused = hourfeed("rollback", "nonsense", folder=tmp_path, env=env)
     assert refused.returncode == 1
     assert refused.stderr.startswith("error: generation 'nonsense' cannot be served")
+
+
+def test_a_look_at_an_empty_state_folder_starts_no_server(tmp_path: Path) -> None:
+    for words in (["status"], ["show", "post", "1"], ["rollback"]):
+        result = hourfeed(*words, folder=tmp_path)
+        assert result.returncode == 1
+        assert "holds no embedded Redis; publish with `hourfeed batch`" in result.stderr
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_busy_port_is_told_before_anything_is_begun(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        for words in (["serve", "--port", port], ["demo", "--port", port]):
+            result = hourfeed(*words, folder=tmp_path)
+            assert result.returncode == 1
+            assert result.stderr.startswith(f"Error: cannot listen on 127.0.0.1, port {port}: Address already in use")
+    assert not (tmp_path / "state").exists()
+
+
+def test_actions_of_the_environment_replace_those_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "hourfeed.toml").write_text("[actions]\nimpression = 1\nclap = 3\n")
+    code = "from batch.settings import BatchSettings; print(BatchSettings().actions)"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def actions(env: dict[str, str]) -> str:
+        run = [sys.executable, "-c", code]
+        return subprocess.run(run, cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert actions(env) == "{'impression': 1, 'clap': 3}"
+    assert actions({**env, "HOURFEED_ACTIONS": '{"impression": 2}'}) == "{'impression': 2}"
 
 
 @pytest.mark.parametrize(
