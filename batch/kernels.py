@@ -8,6 +8,8 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from batch.tables import Ints
+
 DE_BRUIJN = np.uint32(0x077CB531)
 """Multiplied with a lone bit of 32, its upper five bits tell which bit it was, as a perfect hash."""
 
@@ -182,6 +184,15 @@ def dot_rows(left: NDArray[np.float32], right: NDArray[np.float32], out: NDArray
             weight = left[user, dim]
             for post in range(right.shape[1]):
                 row[post] += weight * right[dim, post]
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def to_cosines(begin: Ints, column: Ints, value: NDArray[np.float32], norm: NDArray[np.float64]) -> None:
+    """Divide a sparse square matrix by the norms of row and column, in place, and write 0 on its diagonal."""
+    for row in prange(len(begin) - 1):
+        for at in range(begin[row], begin[row + 1]):
+            other = column[at]
+            value[at] = 0.0 if other == row else np.float32(value[at] / (norm[row] * norm[other]))
 
 
 @njit(parallel=True, cache=True, nogil=True)

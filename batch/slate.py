@@ -44,7 +44,8 @@ def acted_on(history: History, view: View, actions: Sequence[str]) -> ActedOn:
     own_user, own_post = _own_posts(history)
     user = np.concatenate([tables.events.user[past][kept].astype(np.int64), own_user])
     post = np.concatenate([tables.events.post[past][kept].astype(np.int64), own_post])
-    pairs = np.unique(user * max(view.n_posts, 1) + post)
+    pairs = np.sort(user * max(view.n_posts, 1) + post)
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]  # np.unique hashes, ten times as slowly
     users = pairs // max(view.n_posts, 1)
     begin = np.concatenate(([0], np.cumsum(np.bincount(users, minlength=view.n_users))))
     return ActedOn(begin, pairs % max(view.n_posts, 1))

@@ -12,6 +12,7 @@ from scipy import sparse
 from batch.features.segments import Segments
 from batch.features.text import TextEncoder
 from batch.features.vocabulary import Vocabularies
+from batch.kernels import to_cosines
 from batch.tables import HOUR_S, Floats, Ints, Tables, is_number
 
 _T = TypeVar("_T")
@@ -195,12 +196,11 @@ class View:
         kept = order[from_end < KNN_ITEMS]
         cells = (np.ones(len(kept), dtype=np.float32), (events.user[kept], events.post[kept]))
         touched = sparse.csr_array(sparse.coo_array(cells, shape=(self.n_users, self.n_posts)))
-        together = sparse.coo_array(touched.T @ touched)
+        together = sparse.csr_array(touched.T @ touched)
         norm = np.sqrt(np.asarray(touched.sum(axis=0)).ravel() + 2.0)
-        off = together.row != together.col
-        value = together.data[off] / (norm[together.row[off]] * norm[together.col[off]])
-        cells = (value.astype(np.float32), (together.row[off], together.col[off]))
-        return sparse.csr_array(sparse.coo_array(cells, shape=(self.n_posts, self.n_posts)))
+        to_cosines(together.indptr, together.indices, together.data, norm)
+        together.eliminate_zeros()
+        return together
 
     @cached_property
     def similarity_to_pool(self) -> sparse.csr_array:
