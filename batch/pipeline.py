@@ -109,7 +109,9 @@ def run_batch(
             scorer = make_scorer(ranker, model, view, _buckets(settings, tables))
         if model is not None:
             save_model(model, settings.state / "models")
-        return _publish(settings, redis, lock, clock, report, _Ranked(view, scorer, ranker, model))
+        return _publish(
+            settings, redis, lock, clock, report, _Ranked(view, scorer, ranker, model if ranker == "lightgbm" else None)
+        )
 
 
 def _read(settings: BatchSettings, engine: Engine, as_of: datetime, report: Report) -> Tables:
@@ -212,7 +214,8 @@ def _publish(
     ttl_s = settings.generation_ttl_h * 3600
     writer = GenerationWriter(redis, keys, lock, manifest, ttl_s=ttl_s, batch=settings.publish_batch)
     encoder = publish.SlateEncoder(keys, manifest.id, tables.posts)
-    acted = acted_on(view.history, view, settings.acted_on or tables.actions)
+    actions = tables.actions if settings.acted_on is None else settings.acted_on
+    acted = acted_on(view.history, view, actions)
     chunks = make_slates(ranked.scorer, view, acted, settings.hours, settings.top_n)
     with clock.stage("publish"):
         publish.unlink_old(

@@ -104,6 +104,14 @@ class BatchSettings(BaseSettings):
     def _leave_the_servers_own(cls, given: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in given.items() if name not in SERVER_SETTINGS}
 
+    @model_validator(mode="after")
+    def _only_known_actions(self) -> "BatchSettings":
+        unknown = sorted(set(self.acted_on or ()) - set(self.actions))
+        if unknown:
+            msg = f"acted_on names {', '.join(unknown)}, which actions does not; known are {', '.join(self.actions)}"
+            raise ValueError(msg)
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,

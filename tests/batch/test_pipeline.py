@@ -132,6 +132,26 @@ def test_posts_are_in_redis_and_what_users_acted_on_is_not_in_their_slates(
         assert all(redis_client.hmget(KEYS.post(post), "text", "topic"))
 
 
+def test_where_no_action_counts_as_acted_on_all_posts_are_shown(
+    settings: BatchSettings, redis_client: Redis, sqlite_url: str, tmp_path: Path
+) -> None:
+    engine = open_engine(sqlite_url, tmp_path)
+    rows = {"timestamp": pd.to_datetime(["2026-02-01 10:00"] * 3), "user_id": [1, 2, 2], "post_id": [5, 5, 6]}
+    write_rows(engine, SourceSchema(), "events", pd.DataFrame({**rows, "action": ["view", "view", "like"]}))
+    shown = []
+    for actions in ((), ("like",), None):
+        chosen = settings.model_copy(update={"acted_on": actions, "ranker": "popular_all"})
+        _, slates = publish(chosen, engine, redis_client, as_of=datetime(2026, 2, 1, 12, tzinfo=UTC))
+        shown.append(set(slates[b"user:2"].values()))
+    engine.dispose()
+    assert shown == [{b"5 6"}, {b"5"}, {b""}]
+
+
+def test_acted_on_must_name_known_actions(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"acted_on names veiw, which actions does not; known are view"):
+        BatchSettings(state=tmp_path, acted_on=("like", "veiw"))
+
+
 def test_two_runs_on_the_same_input_give_the_same_slates(
     settings: BatchSettings, engine: Engine, redis_client: Redis
 ) -> None:
@@ -152,6 +172,8 @@ def test_a_saved_model_gives_the_slates_that_its_own_run_gave(
     assert second.model_digest == first.model_digest
     assert second.seconds["train"] < 0.1
     assert slates == again
+    baseline, _ = publish(settings.model_copy(update={"ranker": "newest"}), engine, redis_client, model=saved)
+    assert (baseline.ranker, baseline.model_digest) == ("newest", "")  # the manifest names no model that did not score
 
 
 def test_sqlite_and_postgres_give_the_same_slates(
