@@ -93,7 +93,7 @@ def run_batch(
     keys, clock = Keys(settings.prefix), _Clock()
     with RunLock(redis, keys) as lock:
         with clock.stage("read"):
-            tables = _read(settings, engine, as_of, report)
+            tables = read_at(settings, engine, as_of, report)
         with clock.stage("features"):
             saved = load_model(model_path) if model_path else None
             history = prepare_history(tables, saved, settings.seed, tables.as_of_s)
@@ -114,11 +114,14 @@ def run_batch(
         )
 
 
-def _read(settings: BatchSettings, engine: Engine, as_of: datetime, report: Report) -> Tables:
+def read_at(settings: BatchSettings, engine: Engine, as_of: datetime, report: Report) -> Tables:
+    """Read what was known at `as_of`, and tell of what could not be used."""
     options = ReadOptions(settings.actions, settings.max_quarantined_share, settings.state / "quarantine")
     tables = read_tables(engine, settings.source, as_of, options, lambda rows: report.stage("read", rows, None))
     if tables.quarantined:
         report.note(f"{tables.quarantined} events cannot be used; the reasons are in {options.quarantine_folder}")
+    for note in tables.notes:
+        report.note(note)
     if not len(tables.posts.ids):
         msg = f"no post exists before {as_of.isoformat()}; is --as-of right, and are posts or events loaded?"
         raise BatchError(msg)

@@ -52,13 +52,25 @@ def _newest(view: View) -> Floats:
     return np.nan_to_num(view.dated_s - view.tau_s, nan=-1e12) / HOUR_S
 
 
+def _at_this_hour(view: View) -> Floats:
+    """Count the last week's events at the hour of day of τ, and those of the two hours beside it."""
+    span = view.window(168)
+    events = view.history.tables.events
+    apart = (events.at_s[span] // HOUR_S - view.tau_s // HOUR_S) % 24
+    near = (apart <= 1) | (apart == 23)
+    return np.bincount(events.post[span][near], minlength=view.n_posts).astype(np.float64)
+
+
 POST_BASELINES: dict[str, Callable[[View], Floats]] = {
     "popular_all": lambda view: events_in(view, None),
     "popular_7d": lambda view: events_in(view, 168),
     "popular_24h": lambda view: events_in(view, 24),
     "popular_6h": lambda view: events_in(view, 6),
     "popular_1h": lambda view: events_in(view, 1),
+    "popular_decay": lambda view: view.decayed(8),
+    "popular_hour": _at_this_hour,
     "newest": _newest,
+    "random": lambda view: np.random.default_rng(view.tau_s).random(view.n_posts),
 }
 PAIR_BASELINES = {"item_knn": knn, "item_knn_recency": knn_trend}
 _HINT = 1e-9

@@ -21,7 +21,10 @@ Ranker = Literal[
     "popular_24h",
     "popular_6h",
     "popular_1h",
+    "popular_decay",
+    "popular_hour",
     "newest",
+    "random",
     "item_knn",
     "item_knn_recency",
 ]
