@@ -1,7 +1,7 @@
 """Reads users, posts and events as known at the as-of time, out of Postgres or SQLite, into arrays."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from source.engine import database_errors
 from source.existing import ExistingTable, find_table, whole_seconds
 from source.quarantine import Quarantine
 from source.schema import SourceSchema
+from source.tables import KEYS
 
 _NUMBERS = {"integer", "number", "boolean"}
 _TEXTS = {"text", "uuid"}
@@ -41,11 +42,13 @@ def read_tables(
 ) -> Tables:
     """Read everything known before `as_of`; `progress` hears the number of events read so far.
 
-    Raises BatchError where there is no event table or where too much of it is unusable.
+    Raises BatchError where there is no event table or where too much of it is unusable, and SourceError where the
+    settings name a table or column that is not there.
     """
     as_of_s = int(as_of.timestamp())
     with database_errors(engine, "reading"), engine.connect() as connection:
-        events = find_table(connection, schema, "events")
+        found = {kind: find_table(connection, schema, kind) for kind in KEYS}  # before anything long begins
+        events = found["events"]
         if events is None:
             table = schema.events.table
             msg = f"there is no table {table}; load events with `hourfeed load`, or name yours in hourfeed.toml"
@@ -57,8 +60,8 @@ def read_tables(
         query = _event_query(events, at_s, usable).where(at_s < as_of_s)
         kinds = (events.id_type("user_id"), events.id_type("post_id"))
         raw = fetch_events(connection, query, kinds, list(options.actions), progress)
-        users = _read_users(connection, find_table(connection, schema, "users"))
-        posts = _read_posts(connection, find_table(connection, schema, "posts"))
+        users = _read_users(connection, found["users"])
+        posts = _read_posts(connection, found["posts"])
     total = quarantined + len(raw)
     if quarantined > options.max_quarantined_share * total:
         msg = (
@@ -66,7 +69,10 @@ def read_tables(
             f"{options.max_quarantined_share:g} allows; the reasons are in {options.quarantine_folder}"
         )
         raise BatchError(msg)
-    return _join(raw, users, posts, options.actions, as_of_s, quarantined)
+    tables = _join(raw, users, posts, options.actions, as_of_s, quarantined)
+    few_users = _few_join("users", schema.users.table, tables.users.ids, tables.events.user, users)
+    few_posts = _few_join("posts", schema.posts.table, tables.posts.ids, tables.events.post, posts)
+    return replace(tables, notes=(*few_users, *few_posts))
 
 
 def _usable(connection: Connection, events: ExistingTable, actions: Mapping[str, int]) -> ColumnElement[bool]:
@@ -197,6 +203,22 @@ def _places(ids: Ids, values: "NDArray[Any] | pd.Series[Any]") -> NDArray[np.int
     """Return the index of each value in `ids`, -1 where it is not there."""
     wanted = pd.Index(values) if ids.dtype.kind == "i" else pd.Index([str(value) for value in values], dtype=object)
     return np.asarray(pd.Index(ids).get_indexer(wanted), dtype=np.int64)
+
+
+def _few_join(
+    kind: str, table: str, ids: Ids, of_events: NDArray[np.int32], rows: pd.DataFrame | None
+) -> Iterator[str]:
+    """Give a note when the table holds fewer than half of the users or posts of the log; an empty one is none."""
+    if rows is None or rows.empty:
+        return
+    listed = np.zeros(len(ids), dtype=bool)
+    at = _places(ids, rows.iloc[:, 0])
+    listed[at[at >= 0]] = True
+    in_log = np.unique(of_events)
+    n_joined = int(listed[in_log].sum())
+    if 2 * n_joined < len(in_log):
+        lost = "; the others count as deleted and are not shown" if kind == "posts" else ""
+        yield f"only {n_joined} of {len(in_log)} {kind} of the log are in {table}{lost}; are the ids of one kind?"
 
 
 def _sorted_events(raw: EventRows, user_ids: Ids, post_ids: Ids) -> Events:

@@ -63,7 +63,10 @@ class Events:
 
 @dataclass(frozen=True)
 class Tables:
-    """All that was read. `actions` are names, `relevance` their grades (int64, shape (n_actions,))."""
+    """All that was read. `actions` are names, `relevance` their grades (int64, shape (n_actions,)).
+
+    notes : what the operator should know of it.
+    """
 
     users: Users
     posts: Posts
@@ -72,6 +75,7 @@ class Tables:
     relevance: Ints
     as_of_s: int
     quarantined: int
+    notes: tuple[str, ...] = ()
 
 
 def is_number(column: Column) -> "TypeIs[Floats]":

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from batch.settings import BatchSettings
 from cli.context import read_settings
+from source.errors import SourceError
 
 if TYPE_CHECKING:
     from source.load import LoadReport
@@ -38,6 +39,7 @@ def command(folder: Path) -> None:
     finally:
         engine.dispose()
     _print(report)
+    _refuse_nothing_loaded(report)
 
 
 class _Bars(Progress):
@@ -73,11 +75,27 @@ def _print(report: "LoadReport") -> None:
     Console().print(table)
     for file in report.files:
         for reason, count in sorted(file.quarantined.items(), key=lambda entry: -entry[1]):
-            click.echo(f"{file.path.name}: {count:,} rows set aside: {reason}")
+            click.echo(f"{file.path.name}: {_rows(count)} set aside: {reason}")
         if file.quarantine_path:
-            click.echo(f"{file.path.name}: the rows set aside are in {file.quarantine_path}")
+            set_aside = "row set aside is" if sum(file.quarantined.values()) == 1 else "rows set aside are"
+            click.echo(f"{file.path.name}: the {set_aside} in {file.quarantine_path}")
         if file.ignored_columns:
             names = ", ".join(name or "(without a name)" for name in file.ignored_columns)
             click.echo(f"{file.path.name}: columns not loaded: {names}")
     if report.ignored:
         click.echo(f"files not loaded: {', '.join(report.ignored)}")
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row" if count == 1 else f"{count:,} rows"
+
+
+def _refuse_nothing_loaded(report: "LoadReport") -> None:
+    """Raise SourceError when every row of a file was set aside: more likely the file is of another form."""
+    lost = []
+    for file in report.files:
+        if file.rows and sum(file.quarantined.values()) == file.rows:
+            reason, count = max(file.quarantined.items(), key=lambda entry: entry[1])
+            lost.append(f"no row of {file.path.name} is loaded; the reason of {count:,} of {file.rows:,}: {reason}")
+    if lost:
+        raise SourceError("\n".join(lost))

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, case, cast, column, extract, func, null, table
 from sqlalchemy import Text as SqlText
 
+from source.mapping import check_columns, check_table_may_lack
 from source.schema import SourceSchema
 from source.tables import ColumnForm, Kind, column_names, existing_forms
 
@@ -37,10 +38,16 @@ class ExistingTable:
 
 
 def find_table(connection: Connection, schema: SourceSchema, kind: Kind) -> ExistingTable | None:
-    """Return the table of that kind, None where the database has none."""
+    """Return the table of that kind; None where it is not there and settings do not give it a name of its own.
+
+    Raises SourceError where a column is missing that must be there or that settings name, and where what should be
+    a time is none by its type.
+    """
     forms = existing_forms(connection, schema, kind)
     if forms is None:
+        check_table_may_lack(connection, schema, kind)
         return None
+    check_columns(connection, schema, kind)
     names = column_names(schema, kind)
     in_schema, _, name = getattr(schema, kind).table.rpartition(".")
     own = {canonical: names.get(canonical, canonical) for canonical in forms}

@@ -28,6 +28,7 @@ from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import NullType, TypeEngine
 
 from source.errors import SourceError
+from source.naming import missing_column
 from source.schema import SourceSchema
 
 Kind = Literal["users", "posts", "events"]
@@ -95,10 +96,8 @@ def ensure_table(connection: Connection, schema: SourceSchema, kind: Kind, wante
         return _create(connection, full_name, kind, names, wanted)
     for name in KEYS[kind]:
         if name not in columns:
-            raise SourceError(
-                f"the table {full_name} has no column {names[name]}; it has {', '.join(columns)}. "
-                f"If one of them is meant, name it in hourfeed.toml: [source.{kind}] {name} = …"
-            )
+            there = columns_there(connection, full_name) or {}
+            raise missing_column(f"the table {full_name}", kind, name, names, there)
     present = [Column(entry["name"], entry["type"], key=name) for name, entry in columns.items()]
     added = [_column(kind, names, name, form) for name, form in wanted.items() if name not in columns]
     table = Table(*_table_name(full_name), *present, *added, schema=_table_schema(full_name))
@@ -108,15 +107,21 @@ def ensure_table(connection: Connection, schema: SourceSchema, kind: Kind, wante
     return table
 
 
-def _existing_columns(connection: Connection, schema: SourceSchema, kind: Kind) -> dict[str, Any] | None:
-    full_name: str = getattr(schema, kind).table
+def columns_there(connection: Connection, full_name: str) -> dict[str, Any] | None:
+    """Return what SQLAlchemy says of each column of a table, by its name in the database; None without the table."""
     inspector = inspect(connection)
     name, in_schema = _table_name(full_name)[0], _table_schema(full_name)
     if not inspector.has_table(name, schema=in_schema):
         return None
+    return {entry["name"]: entry for entry in inspector.get_columns(name, schema=in_schema)}
+
+
+def _existing_columns(connection: Connection, schema: SourceSchema, kind: Kind) -> dict[str, Any] | None:
+    entries = columns_there(connection, getattr(schema, kind).table)
+    if entries is None:
+        return None
     names = column_names(schema, kind)
     canonical = {name: key for key, name in names.items()}
-    entries = {entry["name"]: entry for entry in inspector.get_columns(name, schema=in_schema)}
     return {
         canonical.get(name, name): entry
         for name, entry in entries.items()

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from source import parse
 from source.chunk import BadRow, Chunk
-from source.errors import SourceError
+from source.naming import missing_column
 from source.schema import SourceSchema
 from source.tables import INTEGER, KEYS, KNOWN, NUMBER, TEXT, ColumnForm, Kind, column_names
 
@@ -46,10 +46,7 @@ def columns_in(header: Collection[str], file_name: str, schema: SourceSchema, ki
     }
     for canonical in KEYS[kind]:
         if canonical not in found:
-            raise SourceError(
-                f"{file_name} has no column {names[canonical]}; its columns are {', '.join(header)}. "
-                f"If one of them is meant, name it in hourfeed.toml: [source.{kind}] {canonical} = …"
-            )
+            raise missing_column(file_name, kind, canonical, names, header)
     if kind != "events":
         taken = {*names, *names.values()}
         found.update({name: name for name in header if name not in taken and _can_be_a_column(name)})
@@ -115,7 +112,7 @@ class Validator:
         words = _WORDS.get(form.form, "").format(bits=form.bits, max_length=form.max_length)
         if name == "action":
             values = parse.where(pc.is_in(values, value_set=pa.array(list(self.actions), pa.string())), values)
-            words = "is unknown"
+            words = f"is unknown; known are {', '.join(self.actions)}: [actions] in hourfeed.toml"
         if name == "target" and form.form == "integer":
             values = parse.where(pc.is_in(values, value_set=pa.array([0, 1], pa.int64())), values)
             words = "is not 0 or 1"

@@ -17,6 +17,7 @@ from source.load import FileReport, LoadReport, load_folder
 from source.schema import EventNames, SourceSchema
 
 ACTIONS = ("view", "like")
+UNKNOWN_ACTION = "action is unknown; known are view, like: [actions] in hourfeed.toml"
 HEADER = b"timestamp,user_id,post_id,action,target\n"
 
 
@@ -74,7 +75,7 @@ BAD_EVENTS = [
     (b"2021-12-20 15:00:00,,10,view,0", "user_id is empty"),
     (b"2021-12-20 15:00:00,1, ,view,0", "post_id is empty"),
     (b"2021-12-20 15:00:00,1,10,,0", "action is empty"),
-    (b"2021-12-20 15:00:00,1,10,stare,0", "action is unknown"),
+    (b"2021-12-20 15:00:00,1,10,stare,0", UNKNOWN_ACTION),
     (b"2021-12-20 15:00:00,one,10,view,0", "user_id is not a whole number of 64 bits"),
     (b"2021-12-20 15:00:00,+5,10,view,0", "user_id is not a whole number of 64 bits"),
     (b"2021-12-20 15:00:00,5.0,10,view,0", "user_id is not a whole number of 64 bits"),
@@ -138,7 +139,7 @@ def test_loading_twice_doubles_nothing_and_writes_the_quarantine_afresh(folder: 
     ]
     assert [(file.new, file.known) for file in second.files] == [(0, 2), (0, 1), (0, 1)]
     assert set_aside(second.files[0]) == [(3, "age is not a whole number of 32 bits", "2,old")]
-    assert set_aside(second.files[2]) == [(3, "action is unknown", "2021-12-20 15:00:00,1,10,stare,")]
+    assert set_aside(second.files[2]) == [(3, UNKNOWN_ACTION, "2021-12-20 15:00:00,1,10,stare,")]
     assert rows_of(engine, "SELECT user_id, age FROM user_data ORDER BY user_id") == [(1, 30), (3, None)]
     assert rows_of(engine, "SELECT count(*) FROM feed_data") == [(1,)]
 
@@ -268,7 +269,7 @@ def test_parquet_rows_are_checked_and_numbered(folder: Path, lite: Engine) -> No
     assert [entry[:2] for entry in set_aside(report)] == [
         (2, "user_id is empty"),
         (3, "user_id is not a whole number of 64 bits"),  # beyond 2**53 floating point has lost the id
-        (4, "action is unknown"),
+        (4, UNKNOWN_ACTION),
     ]
     assert rows_of(lite, "SELECT user_id, post_id, timestamp FROM feed_data") == [(1, -5, "2021-12-20 14:00:00.000000")]
 
@@ -354,8 +355,8 @@ def test_a_missing_column_is_named_with_those_found_and_the_remedy(folder: Path,
     with pytest.raises(SourceError) as raised:
         load_events(folder, lite, b"time,user_id,post_id,action\n2021-12-20 15:00:00,1,2,view\n")
     assert str(raised.value) == (
-        "events.csv has no column timestamp; its columns are time, user_id, post_id, action. "
-        "If one of them is meant, name it in hourfeed.toml: [source.events] timestamp = …"
+        "events.csv has no column timestamp; it has time, user_id, post_id, action. Did you mean time? "
+        'Name it in hourfeed.toml: [source.events] timestamp = "time" (or in HOURFEED_SOURCE__EVENTS__TIMESTAMP)'
     )
 
 
