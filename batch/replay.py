@@ -151,7 +151,8 @@ def _publish_in_memory(
     first_bucket = tau_s // HOUR_S
     buckets = range(first_bucket, (tau_s + every_s - 1) // HOUR_S + 1)
     view: View = view_at(settings, history, tau_s)
-    acted = acted_on(history, view, settings.acted_on or history.tables.actions)
+    actions = history.tables.actions if settings.acted_on is None else settings.acted_on
+    acted = acted_on(history, view, actions)
     for ranker, found in top.items():
         known = ranker if ranker != "lightgbm" or model is not None else "popular_24h"
         scorer = make_scorer(known, model, view, buckets)
