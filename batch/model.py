@@ -4,6 +4,9 @@ import hashlib
 import io
 import json
 import os
+import re
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +21,7 @@ from batch.features.registry import FEATURES
 from batch.features.text import TextEncoder
 from batch.features.vocabulary import Vocabularies
 
-_TREES, _ABOUT, _TEXT = "trees.txt", "model.json", "text.npz"
+_FILES = _TREES, _ABOUT, _TEXT = "trees.txt", "model.json", "text.npz"
 
 
 @dataclass(frozen=True)
@@ -58,17 +61,14 @@ class Model:
     @property
     def digest(self) -> str:
         """Return the first 16 hexadecimal digits of SHA-256 over the model's files."""
-        total = hashlib.sha256()
-        for name, content in sorted(self.files().items()):
-            total.update(f"{name} {len(content)}\n".encode())
-            total.update(content)
-        return total.hexdigest()[:16]
+        return _digest(self.files())
 
 
 def save_model(model: Model, folder: Path) -> Path:
     """Write the model into `folder`/DIGEST, whole or not at all, and return that path."""
     target = folder / model.digest
     if target.exists():
+        os.utime(target)  # it is in use again, so the clean-up takes it for new
         return target
     unfinished = folder / f".{model.digest}.{os.getpid()}"
     unfinished.mkdir(parents=True, exist_ok=True)
@@ -80,6 +80,15 @@ def save_model(model: Model, folder: Path) -> Path:
         if not target.exists():
             raise
     return target
+
+
+def remove_old_models(folder: Path, keep: int) -> list[str]:
+    """Remove all models but the `keep` that were saved last; return the digests of those that went."""
+    saved = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    old = sorted(saved, key=lambda path: (path.stat().st_mtime, path.name))[: max(0, len(saved) - keep)]
+    for path in old:
+        shutil.rmtree(path, ignore_errors=True)
+    return [path.name for path in old]
 
 
 def load_model(path: Path) -> Model:
@@ -104,7 +113,24 @@ def load_model(path: Path) -> Model:
             f"the model {path} uses features that this version does not compute: {', '.join(unknown)}; train a new one"
         )
         raise BatchError(msg)
+    _refuse_changed(path)
     return model
+
+
+def _refuse_changed(path: Path) -> None:
+    """Compare a folder that is named by a digest with what it holds, as it lies on disk."""
+    found = _digest({name: (path / name).read_bytes() for name in _FILES if (path / name).exists()})
+    if re.fullmatch(r"[0-9a-f]{16}", path.name) and found != path.name:
+        msg = f"the model {path} was changed since it was saved: its content has the digest {found}"
+        raise BatchError(msg)
+
+
+def _digest(files: Mapping[str, bytes]) -> str:
+    total = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        total.update(f"{name} {len(content)}\n".encode())
+        total.update(content)
+    return total.hexdigest()[:16]
 
 
 def _json(value: Any) -> bytes:

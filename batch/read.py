@@ -47,6 +47,8 @@ def read_tables(
     """
     as_of_s = int(as_of.timestamp())
     with database_errors(engine, "reading"), engine.connect() as connection:
+        if connection.dialect.name == "postgresql":  # one snapshot for all tables
+            connection.execution_options(isolation_level="REPEATABLE READ")
         found = {kind: find_table(connection, schema, kind) for kind in KEYS}  # before anything long begins
         events = found["events"]
         if events is None:

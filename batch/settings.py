@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import (
@@ -101,6 +101,16 @@ class BatchSettings(BaseSettings):
     )
     publish_batch: int = Field(500, ge=1, le=10_000, description="users whose slates go to Redis in one round trip")
     schedule: str = Field("5 * * * *", description="when `hourfeed schedule` runs a batch: a cron expression, in UTC")
+
+    @model_validator(mode="after")
+    def _keys_outlive_their_buckets(self) -> Self:
+        if self.generation_ttl_h < self.hours:
+            msg = (
+                f"generation_ttl_h = {self.generation_ttl_h:g} is less than hours = {self.hours}: slates would expire "
+                "before their hour comes; set a longer generation_ttl_h"
+            )
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -36,7 +36,11 @@ class Tree:
 def parse_trees(model_text: str) -> list[Tree]:
     """Read every tree of a saved booster; raise BatchError at what the scorer cannot reproduce exactly."""
     blocks = model_text.split("\nTree=")[1:]
-    return [_parse(place, block.split("\nend of trees")[0]) for place, block in enumerate(blocks)]
+    try:
+        return [_parse(place, block.split("\nend of trees")[0]) for place, block in enumerate(blocks)]
+    except (KeyError, ValueError, IndexError) as error:
+        msg = f"the trees of the model cannot be read ({error!r}); train a new one"
+        raise BatchError(msg) from error
 
 
 def _parse(place: int, block: str) -> Tree:

@@ -1,6 +1,7 @@
 """Models are saved whole, read back the same, and refused where they do not fit."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from batch.errors import BatchError
 from batch.features.matrix import Column
 from batch.features.text import fit_encoder
 from batch.features.vocabulary import Vocabularies
-from batch.model import Model, load_model, save_model
+from batch.model import Model, load_model, remove_old_models, save_model
 
 TEXTS = [f"{word} number{place % 4}" for place, word in enumerate(["sun", "rain", "goal", "vote"] * 5)]
 
@@ -36,6 +37,22 @@ def test_saving_twice_is_harmless_and_another_model_has_another_digest(tmp_path:
     assert save_model(make_model(), tmp_path) == save_model(make_model(), tmp_path)
     assert save_model(make_model(7200), tmp_path) != save_model(make_model(), tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_model_that_was_changed_is_refused(tmp_path: Path) -> None:
+    path = save_model(make_model(), tmp_path)
+    (path / "trees.txt").write_text("other trees\n")
+    with pytest.raises(BatchError, match="was changed since it was saved"):
+        load_model(path)
+
+
+def test_of_many_models_the_newest_are_kept_and_one_saved_again_counts_as_new(tmp_path: Path) -> None:
+    paths = [save_model(make_model(hour * 3600), tmp_path) for hour in range(4)]
+    for age, path in enumerate(reversed(paths)):
+        os.utime(path, (1_000_000 - age, 1_000_000 - age))
+    save_model(make_model(0), tmp_path)
+    assert remove_old_models(tmp_path, keep=2) == [paths[1].name, paths[2].name]
+    assert {path.name for path in tmp_path.iterdir()} == {paths[0].name, paths[3].name}
 
 
 def test_what_is_no_model_is_refused_with_its_path(tmp_path: Path) -> None:

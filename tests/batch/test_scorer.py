@@ -91,6 +91,12 @@ def test_a_model_whose_trees_mix_the_parts_is_refused() -> None:
         SeparableScorer(replace(model, columns=columns), view, BUCKETS)
 
 
+def test_broken_trees_are_refused() -> None:
+    _, model = train(make_world(3), 3, trees=2)
+    with pytest.raises(BatchError, match="cannot be read"):
+        parse_trees(model.trees.replace("threshold=", "treshold="))
+
+
 @pytest.mark.parametrize(
     ("parameters", "reason"),
     [

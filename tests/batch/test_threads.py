@@ -2,7 +2,7 @@
 
 import numpy as np
 from small_world import make_history, make_tables
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from batch.features.registry import FEATURES
 from batch.features.text import fit_encoder
