@@ -24,7 +24,7 @@ def missing_column(place: str, kind: str, canonical: str, names: dict[str, str],
 def missing_table(full_name: str, kind: str, there: Collection[str]) -> SourceError:
     """Return the error for a table that the settings name and the database lacks; `there` are those of its schema."""
     schema, dot, name = full_name.rpartition(".")
-    near = _nearest([name, kind], there)
+    near = _nearest([name], there)
     has = f"{schema or 'the database'} has {_listed(there) if there else 'no tables'}"
     meant = f"Did you mean {schema}{dot}{near}? Name it" if near else "Name yours"
     return SourceError(
