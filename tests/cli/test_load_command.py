@@ -55,9 +55,49 @@ def test_load_without_a_database_url_fills_sqlite_in_the_state_folder(folder: Pa
 
 
 def test_load_of_a_folder_without_files_is_one_line_of_error_and_a_non_zero_exit(folder: Path) -> None:
-    argv = [sys.executable, "-c", "from cli.main import run; run()", "load", str(folder)]
-    ended = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60, env=os.environ)
+    ended = load(folder, f"sqlite:///{folder.parent / 'hourfeed.db'}")
     assert ended.returncode == 1
     assert ended.stdout == ""
     assert ended.stderr.startswith(f"error: {folder} holds none of the files that are looked for (users: users or ")
     assert ended.stderr.count("\n") == 1
+
+
+def events(*actions: str) -> str:
+    rows = [f"2021-12-20 15:00:00,{user},2,{action}\n" for user, action in enumerate(actions, start=1)]
+    return "timestamp,user_id,post_id,action\n" + "".join(rows)
+
+
+def load(folder: Path, database_url: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-c", "from cli.main import run; run()", "load", str(folder)]
+    environment = {**os.environ, "DATABASE_URL": database_url}
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60, env=environment)
+
+
+def test_load_of_a_file_of_which_no_row_can_be_used_fails_and_says_why(folder: Path, database_url: str) -> None:
+    (folder / "users.csv").write_text("user_id\n1\n")
+    (folder / "events.csv").write_text(events("seen", "", "seen"))
+    ended = load(folder, database_url)
+    known = "view, like, bookmark, comment, follow, share: [actions] in hourfeed.toml"
+    assert ended.stderr == (
+        f"error: no row of events.csv is loaded; the reason of 2 of 3: action is unknown; known are {known}\n"
+    )
+    assert ended.returncode == 1
+    assert f"events.csv: 2 rows set aside: action is unknown; known are {known}" in ended.stdout.splitlines()
+    assert "events.csv: 1 row set aside: action is empty" in ended.stdout.splitlines()
+
+
+def test_load_of_a_file_of_which_one_row_can_be_used_is_well(folder: Path, database_url: str) -> None:
+    (folder / "events.csv").write_text(events("seen", "view"))
+    ended = load(folder, database_url)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "events.csv: the row set aside is in " in ended.stdout
+
+
+def test_load_again_of_rows_that_are_there_is_well(folder: Path, database_url: str) -> None:
+    (folder / "events.csv").write_text(events("view"))
+    assert [load(folder, database_url).returncode for _ in range(2)] == [0, 0]
+
+
+def test_load_of_a_file_with_a_header_alone_is_well(folder: Path, database_url: str) -> None:
+    (folder / "events.csv").write_text(events())
+    assert load(folder, database_url).returncode == 0

@@ -120,6 +120,8 @@ def test_a_database_with_names_and_ids_of_its_own_is_read_by_a_role_that_may_onl
     assert slate(ANN) == [OLD, NEW]  # not her own; what she has only seen may come again
     assert slate(BEN) == [OWN]  # he liked OLD and wrote NEW
     assert slate(CAT) == [OLD, NEW, OWN]
+    acted = [redis_client.hget(Keys().user(live.id, user), "acted") for user in (ANN, BEN, CAT)]
+    assert acted == [OWN.encode(), f"{OLD} {NEW}".encode(), None]  # of the shared slates: written, liked, neither
     assert cast("bytes", redis_client.hget(Keys().user(live.id, ANN), "segment")).decode().startswith("country=NL")
     assert redis_client.hgetall(Keys().post(NEW)) == {b"text": b"A new story", b"topic": b"news"}
 
@@ -161,3 +163,41 @@ def test_times_with_a_zone_and_times_in_utc_are_the_same_moments(reader_url: str
 def test_a_known_kind_need_not_be_a_value_of_the_enum(reader_url: str, tmp_path: Path) -> None:
     tables = read(reader_url, "app.activity", {"seen": 1, "liked": 3, "shared": 2}, tmp_path)
     assert (len(tables.events.at_s), tables.quarantined) == (4, 1)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "begin"),
+    [
+        ("EVENTS__ACTION", "verb", "the table app.activity has no column verb; it has at, member, article, deed. "),
+        ("POSTS__HIDDEN", "taken_dwn", "the table app.article has no column taken_dwn; it has article_id, body, "),
+        (
+            "USERS__TABLE",
+            "app.membr",
+            "there is no table app.membr; app has activity, article, in_utc, member, wanted_",
+        ),
+    ],
+)
+def test_a_name_that_is_not_there_stops_the_run_in_one_line(
+    reader_url: str, redis_url: str, tmp_path: Path, variable: str, value: str, begin: str
+) -> None:
+    urls = {"DATABASE_URL": reader_url, "REDIS_URL": redis_url}
+    stopped = hourfeed(tmp_path, urls, "batch", "--as-of", AS_OF, **{f"HOURFEED_SOURCE__{variable}": value})
+    assert stopped.returncode == 1
+    assert stopped.stderr.startswith(f"error: {begin}")
+    assert stopped.stderr.count("\n") == 1
+
+
+def test_ids_that_do_not_join_are_a_note_of_the_run(reader_url: str, redis_url: str, tmp_path: Path) -> None:
+    urls = {"DATABASE_URL": reader_url, "REDIS_URL": redis_url}
+    swapped = {"EVENTS__TABLE": "app.wanted_activity", "EVENTS__USER_ID": "article", "EVENTS__POST_ID": "member"}
+    names = {f"HOURFEED_SOURCE__{name}": value for name, value in swapped.items()}
+    run = hourfeed(tmp_path, urls, "batch", "--as-of", AS_OF, **names)
+    notes = [line for line in run.stderr.splitlines() if line.startswith("note: only")]
+    # Before the as-of time Ann, Ben and Cat have touched OLD, NEW and DOWN.
+    assert notes == [
+        "note: only 0 of 3 users of the log are in app.member; are the ids of one kind?",
+        (
+            "note: only 0 of 3 posts of the log are in app.article; the others count as deleted and are not shown; "
+            "are the ids of one kind?"
+        ),
+    ]
