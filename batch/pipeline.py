@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+import numpy as np
 from redis import Redis
 from sqlalchemy import Engine
 
@@ -25,7 +26,7 @@ from batch.model import Model, load_model, save_model
 from batch.rank import Scorer, make_scorer
 from batch.read import ReadOptions, read_tables
 from batch.settings import BatchSettings
-from batch.slate import acted_on, make_slates, popular_slate, segment_slates
+from batch.slate import ActedOn, acted_on, make_slates, popular_slate, segment_slates
 from batch.tables import HOUR_S, Ints, Tables, id_type, is_number
 from batch.train import Training, enough, train_trees
 from slates.codec import CODEC
@@ -220,6 +221,7 @@ def _publish(
     actions = tables.actions if settings.acted_on is None else settings.acted_on
     acted = acted_on(view.history, view, actions)
     chunks = make_slates(ranked.scorer, view, acted, settings.hours, settings.top_n)
+    in_shared = publish.acted_in_shared(acted, shared, view.n_posts)
     with clock.stage("publish"):
         publish.unlink_old(
             redis, keys, keep, tables, shared, settings.publish_batch, lock.seq
@@ -229,10 +231,10 @@ def _publish(
         writer.write_shared(publish.shared_rows(keys, manifest.id, tables.posts, shared, names))
     for shard, chunk in enumerate(clock.iterate("slate", chunks)):
         with clock.stage("publish"):
-            writer.write_shard(shard, publish.user_rows(chunk, tables, shared, names, encoder))
+            writer.write_shard(shard, publish.user_rows(chunk, tables, shared, in_shared, names, encoder))
         report.stage("publish", chunk.begin + len(chunk.posts), view.n_users)
     with clock.stage("verify"):
-        writer.verify(_expected_fields(manifest, shared))
+        writer.verify(_expected_fields(manifest, shared, in_shared))
     warning = listpack_warning(redis, writer.written.longest)
     if warning:
         report.note(warning)
@@ -288,7 +290,7 @@ def config_digest(settings: BatchSettings) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def _expected_fields(manifest: Manifest, shared: publish.Shared) -> int:
-    hours = manifest.last_bucket - manifest.first_bucket + 1
+def _expected_fields(manifest: Manifest, shared: publish.Shared, in_shared: ActedOn) -> int:
     with_segment = int((shared.segment_of_user >= 0).sum())
-    return manifest.slates + with_segment + hours * (1 + len(shared.segment_names))
+    with_acted = int((np.diff(in_shared.begin) > 0).sum())
+    return manifest.slates + with_segment + with_acted + manifest.hours * (1 + len(shared.segment_names))

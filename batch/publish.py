@@ -7,13 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 from redis import Redis
 
-from batch.slate import Chunk
+from batch.slate import ActedOn, Chunk
 from batch.tables import Ints, Posts, Tables
 from slates.bucket import bucket_name
-from slates.codec import SEGMENT_FIELD, encode_slate
+from slates.codec import ACTED_FIELD, SEGMENT_FIELD, encode_slate
 from slates.generations import retire
 from slates.keys import Keys, escape_id
 from slates.writer import Row
+
+_USERS = 4096
+"""Users at once, to bound memory."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +29,35 @@ class Shared:
     segment_of_user: Ints
 
 
+def acted_in_shared(acted: ActedOn, shared: Shared, n_posts: int) -> ActedOn:
+    """Return of each user's posts those that are in the popular slate or in that of the user's segment."""
+    is_in = np.zeros((len(shared.by_segment) + 1, n_posts), dtype=bool)  # segment -1 is the last row: popular alone
+    is_in[:, shared.popular] = True
+    for segment, slate in enumerate(shared.by_segment):
+        is_in[segment, slate] = True
+    counts, posts = [acted.begin[:1]], [acted.post[:0]]
+    for first in range(0, len(shared.segment_of_user), _USERS):
+        begin = acted.begin[first : first + _USERS + 1]
+        user = np.repeat(np.arange(len(begin) - 1), np.diff(begin))
+        post = acted.post[begin[0] : begin[-1]]
+        kept = is_in[shared.segment_of_user[first + user], post]
+        counts.append(np.bincount(user[kept], minlength=len(begin) - 1))
+        posts.append(post[kept])
+    return ActedOn(np.cumsum(np.concatenate(counts)), np.concatenate(posts))
+
+
 def user_rows(
-    chunk: Chunk, tables: Tables, shared: Shared, names: Sequence[str], encode: "SlateEncoder"
+    chunk: Chunk, tables: Tables, shared: Shared, acted: ActedOn, names: Sequence[str], encode: "SlateEncoder"
 ) -> Iterator[Row]:
-    """Yield the Redis hash of each user of a chunk: bucket name → slate, and the user's segment."""
+    """Yield the Redis hash of each user of a chunk: bucket name → slate, the segment, and the posts of `acted`."""
     for user, slates in enumerate(encode.chunk(chunk.posts), start=chunk.begin):
         fields: dict[str, str | bytes] = dict(zip(names, slates, strict=True))
         segment = int(shared.segment_of_user[user])
         if segment >= 0:
             fields[SEGMENT_FIELD] = shared.segment_names[segment]
+        posts = acted.post[acted.begin[user] : acted.begin[user + 1]]
+        if len(posts):
+            fields[ACTED_FIELD] = encode.slate(posts)
         yield encode.user_key(str(tables.users.ids[user])), fields
 
 
@@ -55,7 +78,11 @@ class SlateEncoder:
         for of_user in posts:
             short = of_user.min(initial=0) < 0
             rows = [row[row >= 0] for row in of_user] if short else of_user
-            yield [b" ".join(self._words[row].tolist()) for row in rows]
+            yield [self.slate(row) for row in rows]
+
+    def slate(self, posts: NDArray[np.integer]) -> bytes:
+        """Encode one slate, of indices of posts."""
+        return b" ".join(self._words[posts].tolist())
 
 
 def shared_rows(keys: Keys, generation: str, posts: Posts, shared: Shared, names: Sequence[str]) -> Iterator[Row]:

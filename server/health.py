@@ -27,6 +27,9 @@ def health_routes(lookup: Lookup, fresh_for_h: float) -> Blueprint:
             return json_answer(body, 503, retry_after_s=RETRY_AFTER_S)
         age_s = int((datetime.now(UTC) - manifest.as_of).total_seconds())
         known = {"generation": manifest.id, "age_s": age_s}
+        if not lookup.answers_strangers():
+            reason = f"the popular slate of generation {manifest.id} is empty, so users without slates get no feed"
+            return json_answer({"status": "unready", **known, "reason": reason}, 503, retry_after_s=RETRY_AFTER_S)
         if age_s > fresh_for_h * 3600:
             reason = (
                 f"the live generation is {age_s / 3600:.1f} hours old, over {fresh_for_h:g}; does the batch still run?"

@@ -35,9 +35,10 @@ def recommendation_routes(lookup: Lookup, shelf: PostShelf[bytes]) -> Blueprint:
         user_id = canonical_id(given_id, lookup.manifest().user_id_type)
         feed = lookup.feed(user_id, bucket_of(moment), limit)
         posts = shelf.take(feed, limit)
-        if not posts:
+        if feed.post_ids and not posts:
             raise NoFeedError("the posts of this feed cannot be read: they are gone from Redis, or Redis is away")
-        return Response(b"[%b]" % b",".join(posts), headers=_headers(feed), mimetype="application/json")
+        headers = _headers(feed) | {"X-Hourfeed-Filled": str(len(posts.keys() - feed.slate))}
+        return Response(b"[%b]" % b",".join(posts.values()), headers=headers, mimetype="application/json")
 
     return routes
 

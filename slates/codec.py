@@ -7,7 +7,12 @@ from slates.keys import escape_id, unescape_id
 
 CODEC = "ids"
 SEGMENT_FIELD = "segment"
-"""The field of a user's hash that names the user's segment; all other fields are buckets."""
+"""The field of a user's hash that names the user's segment."""
+ACTED_FIELD = "acted"
+"""The field that holds, like a slate, which posts of the segment's and popular slates the user is not to be shown.
+
+It is absent where there are none. All other fields of the hash are buckets.
+"""
 
 
 def encode_slate(post_ids: Iterable[str]) -> bytes:

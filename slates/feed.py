@@ -12,15 +12,16 @@ Rung = Literal["exact", "same_hour", "previous", "segment", "popular", "memory"]
 
 
 class NoFeedError(SlatesError):
-    """Nothing can be answered now: no generation is live, or Redis is away and nothing is in memory yet."""
+    """Nothing can be answered now: no generation is live or it is empty, or Redis is away and nothing is in memory."""
 
 
 @dataclass(frozen=True)
 class Feed:
-    """Up to `limit` post ids without repeats, and where their slate comes from.
+    """Up to `limit` post ids without repeats, and the slate that they begin with.
 
-    `bucket` (hours since 1970), `generation` and `as_of` are those of the slate; ids that fill the feed beyond the
-    slate are the live generation's segment and popular ones. `rest` goes on where `post_ids` ends, once.
+    `bucket` (hours since 1970), `generation` and `as_of` are those of `slate`; ids that fill the feed beyond it are
+    the live generation's segment and popular ones. `rest` goes on where `post_ids` ends, once. Posts that the user is
+    known to have acted on are in neither, so a user who has acted on everything gets no `post_ids`.
     """
 
     post_ids: list[str]
@@ -28,4 +29,5 @@ class Feed:
     bucket: int
     generation: str
     as_of: datetime
+    slate: list[str]
     rest: Iterator[str] = field(compare=False, repr=False)

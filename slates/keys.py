@@ -47,7 +47,7 @@ class Keys:
         return f"{self.prefix}:gen:{generation}"
 
     def user(self, generation: str, user_id: str) -> str:
-        """Name the hash bucket → slate of one user; its field `segment` names the user's segment."""
+        """Name the hash of one user: bucket → slate, and the fields of slates.codec beside."""
         return f"{self.prefix}:gen:{generation}:user:{escape_id(user_id)}"
 
     def segment(self, generation: str, segment: str) -> str:

@@ -4,14 +4,14 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection
 from typing import NamedTuple, cast
 
 from redis import Redis
 
 from slates.bucket import bucket_name
 from slates.circuit import REDIS_AWAY, Circuit
-from slates.codec import SEGMENT_FIELD, decode_slate
+from slates.codec import ACTED_FIELD, SEGMENT_FIELD, decode_slate
 from slates.errors import CodecError
 from slates.feed import Feed, NoFeedError, Rung
 from slates.keys import Keys
@@ -20,17 +20,21 @@ from slates.view import Slates, View, closest_bucket, load_segment, load_view
 
 __all__ = ["Feed", "Lookup", "NoFeedError", "Rung"]
 
+_AWAY = "Redis is away"
+_NONE_LIVE = "no generation is live yet; run `hourfeed batch`"
+
 _log = logging.getLogger(__name__)
 
 
 class _Found(NamedTuple):
-    """The rung of the ladder that held."""
+    """The rung of the ladder that held, and what is known of its user."""
 
     rung: Rung
     slate: list[str]
     bucket: int
     manifest: Manifest
     segment: str | None
+    acted: frozenset[str]
 
 
 class _Answer(NamedTuple):
@@ -38,6 +42,7 @@ class _Answer(NamedTuple):
 
     slate: list[str]
     segment: str | None
+    acted: frozenset[str]
     live: str | None
 
 
@@ -71,15 +76,24 @@ class Lookup:
     def feed(self, user_id: str, bucket: int, limit: int) -> Feed:
         """Return up to `limit` posts for a user in a bucket; raise NoFeedError when nothing is known to answer with."""
         if not self._circuit.lets_through():
-            return self._from_memory(bucket, limit, "Redis is away")
+            return self._from_memory(bucket, limit, _AWAY)
         try:
             feed = self._from_redis(user_id, bucket, limit)
         except REDIS_AWAY as error:
             self._circuit.failed()
             _log.warning("Redis is away: %s", error)
-            return self._from_memory(bucket, limit, "Redis is away")
+            return self._from_memory(bucket, limit, _AWAY)
         self._circuit.worked()
-        return feed or self._from_memory(bucket, limit, "no generation is live yet; run `hourfeed batch`")
+        if feed is None:
+            return self._from_memory(bucket, limit, _NONE_LIVE)
+        if not feed.post_ids and not self.answers_strangers():
+            msg = f"generation {feed.generation} is live, but empty; run `hourfeed batch` or `hourfeed rollback`"
+            raise NoFeedError(msg)
+        return feed
+
+    def answers_strangers(self) -> bool:
+        """Say whether the generation that serves has a popular slate, for users of whom nothing is known."""
+        return self._view is not None and bool(self._view.popular)
 
     def manifest(self) -> Manifest:
         """Return the manifest of the generation that serves, asking Redis only when none does; or raise NoFeedError."""
@@ -89,15 +103,15 @@ class Lookup:
     def refresh(self) -> Manifest:
         """Ask Redis which generation is live now, and return its manifest; raise NoFeedError when none can be seen."""
         if not self._circuit.lets_through():
-            raise NoFeedError("Redis is away")
+            raise NoFeedError(_AWAY)
         try:
             view = self._follow(self._ask_pointer())
         except REDIS_AWAY as error:
             self._circuit.failed()
-            raise NoFeedError("Redis is away") from error
+            raise NoFeedError(_AWAY) from error
         self._circuit.worked()
         if view is None:
-            raise NoFeedError("no generation is live yet; run `hourfeed batch`")
+            raise NoFeedError(_NONE_LIVE)
         return view.manifest
 
     def _from_redis(self, user_id: str, bucket: int, limit: int) -> Feed | None:
@@ -121,37 +135,38 @@ class Lookup:
         own = self._ask(live, user_id, used, with_pointer=pointer_is_due)
         if own.slate:
             rung: Rung = "exact" if used == bucket else "same_hour"
-            return _Found(rung, own.slate, used, live, own.segment), own.live
+            return _Found(rung, own.slate, used, live, own.segment, own.acted), own.live
 
         # Perhaps no slate was made for this user, perhaps the generation went away since its id was read.
         before = view.previous
         if before is None:
-            earlier = _Answer([], None, self._ask_pointer())
+            earlier = _Answer([], None, frozenset(), self._ask_pointer())
         else:
             used_before = closest_bucket(bucket, before)
             earlier = self._ask(before, user_id, used_before, with_pointer=True)
-        segment = own.segment or earlier.segment
-        if before is not None and earlier.slate:
-            return _Found("previous", earlier.slate, used_before, before, segment), earlier.live
-        slate = self._segment_slates(view, segment).get(used)
-        found = _Found("segment", slate, used, live, segment) if slate else _popular(view, bucket, segment)
-        return found, earlier.live
+        segment, acted = own.segment or earlier.segment, own.acted | earlier.acted
+        slate = _without(acted, earlier.slate)
+        if before is not None and slate:
+            return _Found("previous", slate, used_before, before, segment, acted), earlier.live
+        slate = _without(acted, self._segment_slates(view, segment).get(used, []))
+        if slate:
+            return _Found("segment", slate, used, live, segment, acted), earlier.live
+        return _popular(view, bucket, segment, acted), earlier.live
 
     def _ask(self, manifest: Manifest, user_id: str, bucket: int, *, with_pointer: bool) -> _Answer:
-        """Read a user's slate and segment, and the live generation's id if wanted, in one round trip."""
-        key, fields = self._keys.user(manifest.id, user_id), (bucket_name(bucket), SEGMENT_FIELD)
+        """Read what a user's hash holds for a bucket, and the live generation's id if wanted, in one round trip."""
+        key, fields = self._keys.user(manifest.id, user_id), (bucket_name(bucket), SEGMENT_FIELD, ACTED_FIELD)
         if not with_pointer:
-            slate, segment = cast("list[bytes | None]", self._redis.hmget(key, fields))
-            return _Answer(_decode(slate, key), _text(segment), manifest.id)
+            return _answer(key, cast("list[bytes | None]", self._redis.hmget(key, fields)), manifest.id)
         asked_at = self._clock()
         with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.get(self._keys.current)
             pipeline.hmget(key, fields)
-            pointer, (slate, segment) = pipeline.execute()
+            pointer, values = pipeline.execute()
         live = _text(pointer)
         if self._view is not None and live == self._view.manifest.id:
             self._pointer_seen_at = asked_at
-        return _Answer(_decode(slate, key), _text(segment), live)
+        return _answer(key, values, live)
 
     def _ask_pointer(self) -> str | None:
         return _text(cast("bytes | None", self._redis.get(self._keys.current)))
@@ -192,31 +207,37 @@ class Lookup:
             view.segments[segment] = load_segment(self._redis, self._keys, view.manifest.id, segment)
         return view.segments[segment]
 
-    def _compose(self, view: View, found: _Found, limit: int) -> Feed | None:
+    def _compose(self, view: View, found: _Found, limit: int) -> Feed:
         if len(found.slate) < limit:
             self._segment_slates(view, found.segment)
         return _cut(view, found, limit)
 
     def _from_memory(self, bucket: int, limit: int, why_not: str) -> Feed:
         view = self._view
-        feed = view and _cut(view, _popular(view, bucket, None)._replace(rung="memory"), limit)
-        if not feed:
-            raise NoFeedError(why_not if view is None else f"{why_not}, and generation {view.manifest.id} is empty")
-        return feed
+        if view is None or not view.popular:
+            raise NoFeedError(why_not)
+        return _cut(view, _popular(view, bucket, None, frozenset())._replace(rung="memory"), limit)
 
 
-def _popular(view: View, bucket: int, segment: str | None) -> _Found:
+def _answer(key: str, values: list[bytes | None], live: str | None) -> _Answer:
+    slate, segment, acted = values
+    return _Answer(_decode(slate, key), _text(segment), frozenset(_decode(acted, key)), live)
+
+
+def _without(acted: Collection[str], slate: list[str]) -> list[str]:
+    return [post_id for post_id in slate if post_id not in acted]
+
+
+def _popular(view: View, bucket: int, segment: str | None, acted: frozenset[str]) -> _Found:
     slate, used = view.popular_near(closest_bucket(bucket, view.manifest))
-    return _Found("popular", slate, used, view.manifest, segment)
+    return _Found("popular", slate, used, view.manifest, segment, acted)
 
 
-def _cut(view: View, found: _Found, limit: int) -> Feed | None:
+def _cut(view: View, found: _Found, limit: int) -> Feed:
     home = closest_bucket(found.bucket, view.manifest)
-    post_ids: Iterator[str] = view.ids_from(found.slate, home, found.segment)
+    post_ids = view.ids_from(found.slate, home, found.segment, found.acted)
     first = list(itertools.islice(post_ids, limit))
-    if not first:
-        return None
-    return Feed(first, found.rung, found.bucket, found.manifest.id, found.manifest.as_of, post_ids)
+    return Feed(first, found.rung, found.bucket, found.manifest.id, found.manifest.as_of, found.slate, post_ids)
 
 
 def _text(value: bytes | None) -> str | None:
@@ -224,7 +245,7 @@ def _text(value: bytes | None) -> str | None:
 
 
 def _decode(slate: bytes | None, key: str) -> list[str]:
-    """Read a slate; a broken one is no slate, so that its user gets the next rung instead of an error."""
+    """Read a slate, or what is encoded like one; a broken one counts as empty, so that its user gets no error."""
     try:
         return decode_slate(slate) if slate else []
     except CodecError as error:

@@ -45,8 +45,8 @@ class PostShelf(Generic[T]):
         stock = self._fetch(view.manifest, popular_ids(view, min(_STOCK, self._most)))
         self._manifest, self._stock, self._posts = view.manifest, stock, dict(stock)
 
-    def take(self, feed: Feed, limit: int) -> list[T]:
-        """Return a feed's posts, up to `limit`; the next ones of the feed stand in for posts that are gone.
+    def take(self, feed: Feed, limit: int) -> dict[str, T]:
+        """Return a feed's posts by id, in order, up to `limit`; its next ones stand in for posts that are gone.
 
         While Redis is away, posts that are not on the shelf count as gone.
         """
@@ -55,15 +55,15 @@ class PostShelf(Generic[T]):
             more = list(itertools.islice(feed.rest, max(limit, _SPARES)))
             if not more:
                 break
-            posts += self._pick(more, may_fetch=feed.rung != "memory")
-        return posts[:limit]
+            posts |= self._pick(more, may_fetch=feed.rung != "memory")
+        return dict(itertools.islice(posts.items(), limit))
 
-    def _pick(self, post_ids: list[str], *, may_fetch: bool) -> list[T]:
+    def _pick(self, post_ids: list[str], *, may_fetch: bool) -> dict[str, T]:
         shelf = self._posts
         missing = [post_id for post_id in post_ids if post_id not in shelf] if may_fetch else []
         if missing:
             shelf = {**{i: shelf.get(i) for i in post_ids}, **self._add(missing)}
-        return [post for post in map(shelf.get, post_ids) if post is not None]
+        return {post_id: post for post_id in post_ids if (post := shelf.get(post_id)) is not None}
 
     def _add(self, post_ids: list[str]) -> dict[str, T | None]:
         if self._manifest is None:

@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -29,12 +29,12 @@ class View:
     previous: Manifest | None
     segments: dict[str, Slates] = field(default_factory=dict)
 
-    def ids_from(self, slate: list[str], bucket: int, segment: str | None) -> Iterator[str]:
+    def ids_from(self, slate: list[str], bucket: int, segment: str | None, acted: Collection[str]) -> Iterator[str]:
         """Yield the ids of `slate`, the segment's and the popular ones of `bucket`, then of the buckets nearest to it.
 
-        No id comes twice.
+        No id comes twice, and none of `acted`.
         """
-        seen: set[str] = set()
+        seen = set(acted)
         for source in self._sources(slate, bucket, segment):
             for post_id in source:
                 if post_id not in seen:

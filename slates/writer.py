@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from redis import Redis
 from redis.exceptions import ResponseError, WatchError
 
+from slates.codec import ACTED_FIELD
 from slates.errors import StaleRunError, VerificationError
 from slates.keys import Keys
 from slates.lock import RunLock
@@ -36,7 +37,7 @@ def expiry_s(key: str, ttl_s: float) -> int:
 
 @dataclass
 class Written:
-    """What a writer has sent so far: fields of hashes, bytes of their values, bytes of a user's longest."""
+    """What a writer has sent so far: fields of hashes, bytes of their values, bytes of a user's longest slate."""
 
     fields: int = 0
     bytes: int = 0
@@ -74,7 +75,7 @@ class GenerationWriter:
         taken = list(rows)
         self._write_rows(taken)
         self._samples += taken[:: max(1, len(taken) // _SAMPLES_PER_SHARD)]
-        lengths = (len(value) for _, fields in taken for value in fields.values())
+        lengths = (len(value) for _, fields in taken for name, value in fields.items() if name != ACTED_FIELD)
         self.written.longest = max(self.written.longest, max(lengths, default=0))
         shards_key = self._keys.shards(self.manifest.id)
         with refusal_explained(), self._redis.pipeline() as pipeline:

@@ -8,7 +8,7 @@ from typing import Any
 from redis import Redis
 
 from slates.bucket import bucket_name, bucket_start, parse_bucket
-from slates.codec import SEGMENT_FIELD, encode_slate
+from slates.codec import ACTED_FIELD, SEGMENT_FIELD, encode_slate
 from slates.keys import Keys
 from slates.manifest import Manifest
 
@@ -28,6 +28,7 @@ class Generation:
     hours: int = 24
     users: Mapping[str, Slates] = field(default_factory=dict)
     user_segments: Mapping[str, str] = field(default_factory=dict)
+    user_acted: Mapping[str, str] = field(default_factory=dict)
     segments: Mapping[str, Slates] = field(default_factory=dict)
     popular: Slates = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
@@ -36,8 +37,9 @@ class Generation:
         """Write it, and make it live."""
         keys = keys or Keys()
         _put(redis, keys.generation(self.id), manifest_of(self).to_hash())
-        for user_id in {*self.users, *self.user_segments}:
-            _write(redis, keys.user(self.id, user_id), self.users.get(user_id, {}), self.user_segments.get(user_id))
+        for user_id in self._user_ids():
+            _write(redis, keys.user(self.id, user_id), self.users.get(user_id, {}))
+            _put(redis, keys.user(self.id, user_id), self._beside(user_id))
         for segment, slates in self.segments.items():
             _write(redis, keys.segment(self.id, segment), slates)
         _write(redis, keys.popular(self.id), self.popular)
@@ -51,9 +53,17 @@ class Generation:
         redis.delete(
             keys.generation(self.id),
             keys.popular(self.id),
-            *(keys.user(self.id, user_id) for user_id in {*self.users, *self.user_segments}),
+            *(keys.user(self.id, user_id) for user_id in self._user_ids()),
             *(keys.segment(self.id, segment) for segment in self.segments),
         )
+
+    def _user_ids(self) -> set[str]:
+        return {*self.users, *self.user_segments, *self.user_acted}
+
+    def _beside(self, user_id: str) -> dict[str, str]:
+        """Return the fields of a user's hash that are no buckets."""
+        found = {SEGMENT_FIELD: self.user_segments.get(user_id), ACTED_FIELD: self.user_acted.get(user_id)}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 def manifest_of(generation: Generation) -> Manifest:
@@ -89,9 +99,8 @@ def put_posts(redis: Redis, post_ids: Iterable[str], keys: Keys | None = None) -
         _put(redis, (keys or Keys()).post(post_id), fields)
 
 
-def _write(redis: Redis, key: str, slates: Slates, segment: str | None = None) -> None:
-    fields = {bucket_name(FIRST + hour): encode_slate(post_ids.split()) for hour, post_ids in slates.items()}
-    _put(redis, key, {**fields, **({} if segment is None else {SEGMENT_FIELD: segment})})
+def _write(redis: Redis, key: str, slates: Slates) -> None:
+    _put(redis, key, {bucket_name(FIRST + hour): encode_slate(ids.split()) for hour, ids in slates.items()})
 
 
 def _put(redis: Redis, key: str, fields: Mapping[str, Any]) -> None:

@@ -15,8 +15,10 @@ from batch.pipeline import FALLBACK_RANKER, run_batch
 from batch.settings import BatchSettings
 from demo.parameters import Parameters
 from demo.simulate import simulate
+from server.app import create_app
+from server.settings import ServerSettings
 from slates.bucket import bucket_name, bucket_of
-from slates.codec import SEGMENT_FIELD, decode_slate
+from slates.codec import ACTED_FIELD, SEGMENT_FIELD, decode_slate
 from slates.generations import live_generation
 from slates.keys import Keys
 from slates.manifest import Manifest
@@ -28,6 +30,8 @@ END = datetime(2026, 3, 1, tzinfo=UTC)
 AS_OF = END - timedelta(days=1, hours=5)
 NETWORK = Parameters(users=150, posts=400, days=6, seed=5, end=END)
 KEYS = Keys()
+BESIDE = {SEGMENT_FIELD.encode(), ACTED_FIELD.encode()}
+"""The fields of a user's hash that are no buckets."""
 Slates = dict[bytes, dict[bytes, bytes]]
 
 
@@ -93,7 +97,7 @@ def test_every_user_gets_a_whole_slate_for_every_hour(
     users = {name: fields for name, fields in slates.items() if name.startswith(b"user:")}
     assert len(users) == manifest.users == 150
     for fields in users.values():
-        assert fields.keys() - {SEGMENT_FIELD.encode()} == names
+        assert fields.keys() - BESIDE == names
         for name in names:
             posts = decode_slate(fields[name])
             assert len(set(posts)) == len(posts) == 8
@@ -111,18 +115,13 @@ def test_posts_are_in_redis_and_what_users_acted_on_is_not_in_their_slates(
     settings: BatchSettings, engine: Engine, redis_client: Redis
 ) -> None:
     _, slates = publish(settings, engine, redis_client)
-    with engine.connect() as connection:
-        rows = connection.execute(
-            text("SELECT user_id, post_id FROM feed_data WHERE timestamp < :as_of"),
-            {"as_of": f"{AS_OF:%Y-%m-%d %H:%M}"},
-        ).all()
-    acted = {(str(user), str(post)) for user, post in rows}
+    acted = acted_before_as_of(engine)
     shown = {
         (name.removeprefix(b"user:").decode(), post)
         for name, fields in slates.items()
         if name.startswith(b"user:")
         for field, slate in fields.items()
-        if field != SEGMENT_FIELD.encode()
+        if field not in BESIDE
         for post in decode_slate(slate)
     }
     assert acted
@@ -142,14 +141,46 @@ def test_where_no_action_counts_as_acted_on_all_posts_are_shown(
     for actions in ((), ("like",), None):
         chosen = settings.model_copy(update={"acted_on": actions, "ranker": "popular_all"})
         _, slates = publish(chosen, engine, redis_client, as_of=datetime(2026, 2, 1, 12, tzinfo=UTC))
-        shown.append(set(slates[b"user:2"].values()))
+        fields = slates[b"user:2"]
+        shown.append(({fields[name] for name in fields.keys() - BESIDE}, fields.get(b"acted")))
     engine.dispose()
-    assert shown == [{b"5 6"}, {b"5"}, {b""}]
+    assert shown == [({b"5 6"}, None), ({b"5"}, b"6"), ({b""}, b"5 6")]
 
 
 def test_acted_on_must_name_known_actions(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"acted_on names veiw, which actions does not; known are view"):
         BatchSettings(state=tmp_path, acted_on=("like", "veiw"))
+
+
+def acted_before_as_of(engine: Engine) -> set[tuple[str, str]]:
+    """Return user and post of every event before AS_OF."""
+    query = text("SELECT user_id, post_id FROM feed_data WHERE timestamp < :as_of")
+    with engine.connect() as connection:
+        rows = connection.execute(query, {"as_of": f"{AS_OF:%Y-%m-%d %H:%M}"}).all()
+    return {(str(user), str(post)) for user, post in rows}
+
+
+def test_the_longest_feed_is_filled_without_what_its_user_acted_on(
+    settings: BatchSettings, engine: Engine, redis_client: Redis
+) -> None:
+    manifest, slates = publish(settings, engine, redis_client)
+    acted = acted_before_as_of(engine)
+    popular = set(decode_slate(slates[b"popular"][bucket_name(bucket_of(AS_OF)).encode()]))
+    client = create_app(ServerSettings(), redis_client).test_client()
+    users = sorted({user for user, _ in acted}, key=int)
+    spared = 0
+    for user in users:
+        answer = client.get("/post/recommendations/", query_string={"id": user, "time": f"{AS_OF:%FT%T}", "limit": 100})
+        posts = [str(post["id"]) for post in answer.json or ()]
+        mine = {post for whose, post in acted if whose == user}
+        assert not mine & set(posts)
+        assert len(set(posts)) == len(posts) <= 100
+        assert popular - mine <= set(posts) or len(posts) == 100  # all else of the shared slates fills the feed
+        assert int(answer.headers["X-Hourfeed-Filled"]) == len(posts) - 8
+        spared += bool(mine & popular)
+    assert manifest.users >= len(users) > 100
+    assert spared > 50  # so there was something to leave out
+    assert sum(ACTED_FIELD.encode() in fields for fields in slates.values()) >= spared
 
 
 def test_two_runs_on_the_same_input_give_the_same_slates(
@@ -236,8 +267,10 @@ def test_a_log_too_short_to_train_on_publishes_the_fallback_and_says_so(
     assert manifest.ranker == FALLBACK_RANKER
     assert any("too short to train on" in note for note in notes.notes)
     slates = slates_of(redis_client, manifest)
-    assert set(slates[b"user:1"].values()) == {b"6"}
-    assert set(slates[b"user:2"].values()) == {b""}
+    assert set(slates[b"user:1"].values()) == {b"6", b"5"}
+    assert slates[b"user:1"][b"acted"] == b"5"
+    assert set(slates[b"user:2"].values()) == {b"", b"5 6"}
+    assert slates[b"user:2"][b"acted"] == b"5 6"
     with pytest.raises(BatchError, match="no post exists before"):
         run_batch(settings, engine, redis_client, datetime(2026, 1, 1, tzinfo=UTC), notes)
     engine.dispose()

@@ -6,8 +6,18 @@ import pytest
 from numpy.typing import NDArray
 from redis import Redis
 
-from batch.publish import Shared, SlateEncoder, bucket_names, post_rows, shared_rows, unlink_old, user_rows
-from batch.slate import Chunk
+from batch import publish
+from batch.publish import (
+    Shared,
+    SlateEncoder,
+    acted_in_shared,
+    bucket_names,
+    post_rows,
+    shared_rows,
+    unlink_old,
+    user_rows,
+)
+from batch.slate import ActedOn, Chunk
 from batch.tables import Events, Posts, Tables, Users
 from slates.bucket import parse_bucket
 from slates.codec import decode_slate
@@ -40,6 +50,14 @@ def make_shared(segment_of_user: tuple[int, ...] = (0, 1, -1, 0, 1)) -> Shared:
     return Shared(
         np.array([4, 1]), [np.array([2]), np.array([3, 0])], ["young", "old & wise"], np.array(segment_of_user)
     )
+
+
+def make_acted(*of_users: list[int]) -> ActedOn:
+    posts = np.array([post for of_user in of_users for post in of_user], dtype=np.int64)
+    return ActedOn(np.cumsum([0, *map(len, of_users)]), posts)
+
+
+NOBODY_ACTED = make_acted(*[[]] * 5)
 
 
 def slates(*of_users: list[list[int]]) -> NDArray[np.int32]:
@@ -90,7 +108,7 @@ def test_integer_ids_are_written_in_decimal_negative_too() -> None:
 
 def test_a_users_hash_holds_a_slate_for_each_bucket_and_the_segment_if_there_is_one() -> None:
     chunk = Chunk(1, slates([[0, 2], [2, 0]], [[0, -1], [-1, -1]]))
-    assert list(user_rows(chunk, make_tables(), make_shared(), NAMES, ENCODER)) == [
+    assert list(user_rows(chunk, make_tables(), make_shared(), NOBODY_ACTED, NAMES, ENCODER)) == [
         (
             "hourfeed:gen:g:user:Ann%20Lee",
             {"2021-12-20T15": b"7 a%3Ab", "2021-12-20T16": b"a%3Ab 7", "segment": "old & wise"},
@@ -99,20 +117,48 @@ def test_a_users_hash_holds_a_slate_for_each_bucket_and_the_segment_if_there_is_
     ]
 
 
+def test_a_users_hash_holds_what_is_in_shared_slates_and_not_to_be_shown_if_there_is_any() -> None:
+    chunk = Chunk(1, slates([[0], [2]], [[0], [-1]]))
+    acted = make_acted([6], [3, 1], [], [0], [])
+    rows = list(user_rows(chunk, make_tables(), make_shared(), acted, NAMES, ENCODER))
+    assert [fields.get("acted") for _, fields in rows] == [b"100%25 with%20space", None]
+
+
+@pytest.mark.parametrize("users_at_once", [1, 2, 5, 4096])
+def test_acted_on_posts_are_cut_down_to_the_popular_slate_and_the_segments_own(
+    users_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # popular 4 1; young 2; old & wise 3 0; nowhere 5 6
+    monkeypatch.setattr(publish, "_USERS", users_at_once)
+    everything = [0, 1, 2, 3, 4, 5, 6]
+    acted = make_acted(everything, everything, everything, [0, 3, 5, 6], [0, 5])
+    found = acted_in_shared(acted, make_shared((0, 1, -1, 0, 1)), len(POSTS))
+    of_users = [found.post[found.begin[user] : found.begin[user + 1]].tolist() for user in range(5)]
+    assert of_users == [[1, 2, 4], [0, 1, 3, 4], [1, 4], [], [0]]
+
+
+def test_nobody_acting_and_no_users_at_all_are_fine() -> None:
+    found = acted_in_shared(NOBODY_ACTED, make_shared(), len(POSTS))
+    assert (found.begin.tolist(), found.post.tolist()) == ([0] * 6, [])
+    found = acted_in_shared(make_acted(), make_shared(()), len(POSTS))
+    assert (found.begin.tolist(), found.post.tolist()) == ([0], [])
+
+
 def test_every_user_of_all_chunks_gets_a_key_that_names_them_alone() -> None:
     chunks = [Chunk(0, slates(*[[[0], [0]]] * 3)), Chunk(3, slates(*[[[0], [0]]] * 2))]
-    rows = [row for chunk in chunks for row in user_rows(chunk, make_tables(), make_shared(), NAMES, ENCODER)]
+    tables, shared, acted = make_tables(), make_shared(), make_acted([0], [], [1, 2], [], [])
+    rows = [row for chunk in chunks for row in user_rows(chunk, tables, shared, acted, NAMES, ENCODER)]
     assert [unquote(key.removeprefix("hourfeed:gen:g:user:")) for key, _ in rows] == list(USERS)
     assert all(key.count(":") == 4 and " " not in key and key.isascii() for key, _ in rows)
-    # 5 users × 2 buckets, and 4 of the users have a segment: what `verify` is told to expect.
-    assert sum(len(fields) for _, fields in rows) == 5 * 2 + 4
+    # 5 users × 2 buckets, 4 of the users have a segment, and 2 have acted: what `verify` is told to expect.
+    assert sum(len(fields) for _, fields in rows) == 5 * 2 + 4 + 2
     assert Counter("segment" in fields for _, fields in rows) == {True: 4, False: 1}
 
 
 def test_a_slate_too_few_or_a_bucket_too_many_is_an_error_not_a_shift() -> None:
     chunk = Chunk(0, slates([[0], [0]]))
     with pytest.raises(ValueError, match="zip"):
-        list(user_rows(chunk, make_tables(), make_shared(), [*NAMES, "2021-12-20T17"], ENCODER))
+        list(user_rows(chunk, make_tables(), make_shared(), NOBODY_ACTED, [*NAMES, "2021-12-20T17"], ENCODER))
 
 
 def test_shared_slates_are_the_same_for_every_bucket() -> None:
@@ -143,7 +189,7 @@ def test_unlinking_reaches_the_keys_of_users_and_segments_with_any_name(redis_cl
         encoder = SlateEncoder(KEYS, generation, tables.posts)
         chunk = Chunk(0, slates(*[[[0], [0]]] * 5))
         rows = [
-            *user_rows(chunk, tables, shared, NAMES, encoder),
+            *user_rows(chunk, tables, shared, NOBODY_ACTED, NAMES, encoder),
             *shared_rows(KEYS, generation, tables.posts, shared, NAMES),
             (KEYS.generation(generation), {"state": "superseded", "seq": str(seq), "previous": f"g{seq - 1}"}),
         ]

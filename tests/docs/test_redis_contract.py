@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast, get_args
+from unittest.mock import Mock
 
 import pytest
 from fences import ROOT, columns, golden, shown_fields, shown_manifest, table_column
@@ -18,12 +19,14 @@ from redis import Redis
 
 from batch.pipeline import run_batch
 from batch.settings import BatchSettings
-from slates.codec import decode_slate, encode_slate
+from slates.codec import ACTED_FIELD, SEGMENT_FIELD, decode_slate, encode_slate
 from slates.feed import Rung
 from slates.generations import live_generation, rollback
 from slates.keys import Keys, escape_id, unescape_id
 from slates.lock import RunLock
+from slates.lookup import Lookup
 from slates.manifest import Manifest
+from slates.view import View
 from slates.writer import GenerationWriter
 from source.engine import open_engine
 from source.load import load_folder
@@ -92,6 +95,21 @@ def test_the_page_lists_every_key_in_its_table() -> None:
         keys.popular("g"),
         keys.shards("g"),
     }
+
+
+def test_the_page_lists_the_fields_of_a_users_hash_that_are_no_buckets() -> None:
+    assert table_column(PAGE, "A user's hash") == ["{bucket}", SEGMENT_FIELD, ACTED_FIELD]
+
+
+def test_the_page_tells_readers_to_ask_for_the_fields_that_the_server_asks_for() -> None:
+    (asked,) = re.findall(r"`HMGET hourfeed:gen:\{g\}:user:\{user\} ([^`]*)`", PAGE.read_text(encoding="utf-8"))
+    redis = Mock()
+    redis.hmget.return_value = [b"1", None, None]
+    lookup = Lookup(redis, Keys())
+    lookup._view = View(shown_manifest(), {}, None)
+    lookup._pointer_seen_at = math.inf
+    lookup.feed("201", shown_manifest().first_bucket, 1)
+    redis.hmget.assert_called_once_with(Keys().user(G, "201"), ("2021-12-20T15", *asked.split()[1:]))
 
 
 def test_the_page_shows_slates_as_the_codec_writes_and_reads_them() -> None:
@@ -229,7 +247,7 @@ def test_every_redis_cli_line_of_the_page_answers(
     assert answers["how much it holds"] == ["4", "4", str(live.slate_bytes)]
     assert json.loads(answers["seconds by stage, in JSON"][0]) == dict(live.seconds)
     assert answers["a user's slate now"][0].split() in (["2", "3", "4"], ["3", "2", "4"])
-    assert len(answers["all of the user's slates"]) == 6  # two buckets and the segment, names and values
+    assert len(answers["all that is there for the user"]) == 8  # two buckets, segment and acted, names and values
     assert len(answers["what strangers get"]) == 4
     assert answers["a post's text"] == ["The bill has passed"]
     assert answers["bytes that the user's slates take"] == [str(redis_client.memory_usage(key, samples=0))]

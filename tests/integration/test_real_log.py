@@ -10,7 +10,7 @@ from batch.pipeline import run_batch
 from batch.settings import BatchSettings
 from server.app import create_app
 from server.settings import ServerSettings
-from slates.codec import SEGMENT_FIELD
+from slates.codec import ACTED_FIELD, SEGMENT_FIELD
 from slates.keys import Keys
 from slates.manifest import Manifest
 from source.engine import open_engine
@@ -54,7 +54,7 @@ def test_deskdrop_is_served_whole_and_the_same_from_both_databases(
     for user in users:
         slates = redis_client.hgetall(keys.user(from_sqlite.id, user))
         assert slates == redis_client.hgetall(keys.user(from_postgres.id, user)), user
-        assert len(slates.keys() - {SEGMENT_FIELD.encode()}) == 24
+        assert len(slates.keys() - {SEGMENT_FIELD.encode(), ACTED_FIELD.encode()}) == 24
 
     client = create_app(ServerSettings(), redis_client).test_client()
     for hour, user in enumerate([*users[::20], "1"]):  # the last one is a stranger

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -25,7 +26,8 @@ def client(redis: FakeRedis) -> FlaskClient:
 
 
 def generation_of_hours_ago(hours: float) -> Generation:
-    return Generation(id="g1", manifest={"as_of": datetime.now(UTC) - timedelta(hours=hours)})
+    as_of = datetime.now(UTC) - timedelta(hours=hours)
+    return Generation(id="g1", popular={12: "1"}, manifest={"as_of": as_of})
 
 
 def test_alive_does_not_need_redis(client: FlaskClient, server: FakeServer) -> None:
@@ -50,6 +52,18 @@ def test_a_stale_generation_is_not_ready_and_says_why(client: FlaskClient, redis
     assert answer.json is not None
     assert (answer.json["status"], answer.json["generation"]) == ("stale", "g1")
     assert answer.json["reason"] == "the live generation is 2.1 hours old, over 2; does the batch still run?"
+
+
+def test_a_generation_that_cannot_answer_a_stranger_is_not_ready(client: FlaskClient, redis: FakeRedis) -> None:
+    generation_of_hours_ago(0).publish(redis)
+    assert client.get("/readyz").status_code == 200
+    replace(generation_of_hours_ago(1), id="g2", users={"7": {12: "1"}}, popular={12: ""}).publish(redis)
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json is not None
+    assert (answer.json["status"], answer.json["generation"]) == ("unready", "g2")
+    assert answer.json["age_s"] >= 3600
+    assert answer.json["reason"] == ("the popular slate of generation g2 is empty, so users without slates get no feed")
 
 
 def test_no_generation_is_not_ready(client: FlaskClient) -> None:
@@ -78,7 +92,7 @@ def test_a_redis_that_is_away_is_not_ready_although_memory_answers(
 def test_ready_sees_a_flip_at_once(client: FlaskClient, redis: FakeRedis) -> None:
     generation_of_hours_ago(0).publish(redis)
     client.get("/readyz")
-    Generation(id="g2", manifest={"as_of": datetime.now(UTC)}).publish(redis)
+    replace(generation_of_hours_ago(0), id="g2").publish(redis)
     answer = client.get("/readyz")
     assert answer.json is not None
     assert answer.json["generation"] == "g2"

@@ -62,7 +62,39 @@ def test_the_headers_say_where_the_feed_comes_from(client: FlaskClient) -> None:
     assert answer.headers["X-Hourfeed-Bucket"] == "2021-12-20T12"
     assert answer.headers["X-Hourfeed-Generation"] == "tuesday"
     assert age_s <= int(answer.headers["X-Hourfeed-Age"]) <= age_s + 60
+    assert answer.headers["X-Hourfeed-Filled"] == "2"  # 5 and 6
     assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_the_headers_count_the_posts_beyond_the_slate_as_they_are_answered(
+    client: FlaskClient, redis: FakeRedis
+) -> None:
+    def filled(limit: int, user: str = "7") -> str:
+        answer = client.get(URL, query_string={"id": user, "time": "2021-12-20T12", "limit": str(limit)})
+        return answer.headers["X-Hourfeed-Filled"]
+
+    assert [filled(limit) for limit in (1, 4, 5, 6, 100)] == ["0", "0", "1", "2", "2"]
+    assert filled(2, "99") == "0"  # the popular slate is the slate
+    redis.delete(*(Keys().post(post_id) for post_id in "236"))
+    Generation(id="next", users={"7": {12: "1 2 3 4"}}, popular={12: "5 6"}).publish(redis)
+    assert [filled(limit) for limit in (1, 2, 4)] == ["0", "0", "1"]  # 1 and 4 are left of the slate, then comes 5
+
+
+def test_a_long_feed_holds_nothing_that_the_user_acted_on(client: FlaskClient, redis: FakeRedis) -> None:
+    Generation(id="next", users={"7": {12: "1 2"}}, popular={12: "3 4 5 6"}, user_acted={"7": "3 5"}).publish(redis)
+    redis.delete(Keys().post("2"))
+    query = {"id": "7", "time": "2021-12-20T12"}
+    for limit, expected in (("2", [1, 4]), ("100", [1, 4, 6])):
+        answer = client.get(URL, query_string=query | {"limit": limit})
+        assert [post["id"] for post in answer.json or ()] == expected
+        assert answer.headers["X-Hourfeed-Filled"] == str(len(expected) - 1)
+
+
+def test_a_user_who_acted_on_everything_is_answered_by_an_empty_list(client: FlaskClient, redis: FakeRedis) -> None:
+    Generation(id="next", users={"7": {12: ""}}, popular={12: "5 6"}, user_acted={"7": "5 6"}).publish(redis)
+    answer = client.get(URL, query_string={"id": "7", "time": "2021-12-20T12"})
+    assert (answer.status_code, answer.json) == (200, [])
+    assert (answer.headers["X-Hourfeed-Rung"], answer.headers["X-Hourfeed-Filled"]) == ("popular", "0")
 
 
 def test_ten_posts_are_given_where_no_limit_is_named_and_there_are_as_many(

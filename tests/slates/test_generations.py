@@ -254,6 +254,13 @@ def test_a_user_that_was_never_written_is_missed(redis_client: Redis) -> None:
             writer.verify(30)
 
 
+def test_the_longest_slate_is_measured_without_what_else_a_user_has(redis_client: Redis) -> None:
+    with RunLock(redis_client, KEYS) as lock:
+        writer = GenerationWriter(redis_client, KEYS, lock, manifest_of(lock.seq), ttl_s=3600)
+        writer.write_shard(0, [(KEYS.user("g", "u"), {BUCKETS[0]: b"1 2", BUCKETS[1]: b"12 34", "acted": b"9" * 2000})])
+        assert (writer.written.longest, writer.written.bytes, writer.written.fields) == (5, 2008, 3)
+
+
 def test_an_answer_lost_while_writing_does_not_fail_the_run(redis_client: Redis, redis_url: str) -> None:
     with lossy_client(redis_url) as lossy, RunLock(redis_client, KEYS) as lock:
         LossyConnection.lose = b"user:u7"

@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
@@ -98,7 +99,8 @@ def at_first_read_of(redis: Redis, key: str, happening: Callable[[], None]) -> I
 
 def test_the_users_own_slate_of_the_bucket_comes_first(redis: FakeRedis, lookup: Lookup) -> None:
     TUESDAY.publish(redis)
-    expected = Feed(["1", "2"], "exact", NOON, "tuesday", datetime(2021, 12, 20, tzinfo=UTC), iter(()))
+    slate = ["1", "2", "3"]
+    expected = Feed(["1", "2"], "exact", NOON, "tuesday", datetime(2021, 12, 20, tzinfo=UTC), slate, iter(()))
     assert lookup.feed("7", NOON, limit=2) == expected
 
 
@@ -164,6 +166,74 @@ def test_the_rest_of_a_feed_goes_on_where_it_ends(redis: FakeRedis, lookup: Look
     TUESDAY.publish(redis)
     feed = lookup.feed("7", NOON, limit=2)
     assert feed.post_ids + list(feed.rest) == ["1", "2", "3", "20", "30", "31", "32", "33", "34"]
+
+
+def test_what_a_user_acted_on_does_not_fill_the_feed(redis: FakeRedis, lookup: Lookup) -> None:
+    replace(TUESDAY, user_acted={"7": "21 30 33"}).publish(redis)
+    feed = lookup.feed("7", NOON, limit=4)
+    # own 1 2 3; young (3) 20 21; popular at 12 (20) 30 31, at 11 32 33, at 13 34
+    assert feed.post_ids == ["1", "2", "3", "20"]
+    assert list(feed.rest) == ["31", "32", "34"]
+    for bucket in (NOON, NOON + 24):
+        assert lookup.feed("7", bucket, limit=100).post_ids == ["1", "2", "3", "20", "31", "32", "34"]
+    assert "21" in lookup.feed("8", NOON, limit=100).post_ids  # another user's
+
+
+def test_a_user_without_a_slate_gets_segment_and_popular_without_what_they_acted_on(
+    redis: FakeRedis, lookup: Lookup
+) -> None:
+    replace(TUESDAY, user_acted={"8": "3 30", "9": "20"}).publish(redis)
+    feed = lookup.feed("8", NOON, limit=100)
+    assert (feed.rung, feed.post_ids) == ("segment", ["20", "21", "31", "32", "33", "34"])
+    feed = lookup.feed("9", NOON, limit=100)
+    assert (feed.rung, feed.post_ids) == ("popular", ["30", "31", "32", "33", "34"])
+
+
+def test_a_segment_of_which_the_user_acted_on_everything_is_passed_over(redis: FakeRedis, lookup: Lookup) -> None:
+    replace(TUESDAY, user_acted={"8": "3 20 21"}).publish(redis)
+    feed = lookup.feed("8", NOON, limit=2)
+    assert (feed.rung, feed.post_ids, feed.slate) == ("popular", ["30", "31"], ["20", "30", "31"])
+
+
+def test_the_previous_slate_is_filled_without_what_the_user_had_acted_on_by_then(
+    redis: FakeRedis, lookup: Lookup
+) -> None:
+    superseded = {"state": "superseded"}
+    monday = Generation(id="monday", users={"9": {12: "40 41"}}, user_acted={"9": "30"}, manifest=superseded)
+    monday.publish(redis)
+    tuesday = Generation(id="tuesday", popular={12: "30 41 42"}, manifest={"previous": "monday"})
+    tuesday.publish(redis)
+    feed = lookup.feed("9", NOON, limit=5)
+    assert (feed.rung, feed.post_ids) == ("previous", ["40", "41", "42"])
+    replace(tuesday, user_acted={"9": "41"}).publish(redis)  # and since then on 41
+    assert lookup.feed("9", NOON, limit=5).post_ids == ["40", "42"]
+    replace(tuesday, user_acted={"9": "40 41"}).publish(redis)
+    feed = lookup.feed("9", NOON, limit=5)
+    assert (feed.rung, feed.generation, feed.post_ids) == ("popular", "tuesday", ["42"])
+
+
+def test_a_user_who_acted_on_everything_gets_an_empty_feed(redis: FakeRedis, lookup: Lookup) -> None:
+    Generation(popular={12: "30 31"}, users={"9": {12: ""}}, user_acted={"9": "30 31"}).publish(redis)
+    feed = lookup.feed("9", NOON, limit=5)
+    assert (feed.rung, feed.post_ids, list(feed.rest)) == ("popular", [], [])
+
+
+def test_a_broken_list_of_acted_on_posts_is_passed_over(redis: FakeRedis, lookup: Lookup) -> None:
+    TUESDAY.publish(redis)
+    redis.hset(KEYS.user("tuesday", "7"), "acted", b"20  \xff")
+    assert lookup.feed("7", NOON, limit=4).post_ids == ["1", "2", "3", "20"]
+
+
+def test_what_a_user_acted_on_comes_in_the_round_trip_of_the_slate(
+    redis: FakeRedis, lookup: Lookup, clock: Clock
+) -> None:
+    replace(TUESDAY, user_acted={"7": "20"}).publish(redis)
+    lookup.feed("7", NOON, limit=100)
+    with round_trips(redis) as trips:
+        assert "20" not in lookup.feed("7", NOON, limit=100).post_ids
+        clock.now_s += 1.0
+        assert "20" not in lookup.feed("7", NOON, limit=100).post_ids
+    assert trips == ["HMGET", "pipeline"]
 
 
 def test_a_slate_that_repeats_a_post_is_shown_without_the_repeat(redis: FakeRedis, lookup: Lookup) -> None:
@@ -321,10 +391,33 @@ def test_without_any_generation_there_is_no_feed(lookup: Lookup) -> None:
         lookup.manifest()
 
 
-def test_a_generation_without_slates_has_no_feed(redis: FakeRedis, lookup: Lookup) -> None:
-    Generation(id="empty").publish(redis)
-    with pytest.raises(NoFeedError, match="generation empty is empty"):
+def test_a_generation_without_slates_has_no_feed(
+    redis: FakeRedis, server: FakeServer, lookup: Lookup, clock: Clock
+) -> None:
+    Generation(id="bare").publish(redis)
+    with pytest.raises(NoFeedError, match=r"^generation bare is live, but empty; run `hourfeed batch`"):
         lookup.feed("7", NOON, limit=1)
+    assert lookup.refresh().id == "bare"
+    redis.flushall()
+    clock.now_s += 1
+    with pytest.raises(NoFeedError, match=r"^no generation is live yet; run `hourfeed batch`$"):
+        lookup.feed("7", NOON, limit=1)
+    server.connected = False
+    with pytest.raises(NoFeedError, match=r"^Redis is away$"):
+        lookup.feed("7", NOON, limit=1)
+
+
+def test_strangers_are_answered_when_the_live_generation_has_a_popular_slate(
+    redis: FakeRedis, lookup: Lookup, clock: Clock
+) -> None:
+    assert not lookup.answers_strangers()
+    TUESDAY.publish(redis)
+    lookup.refresh()
+    assert lookup.answers_strangers()
+    Generation(id="wednesday", users={"7": {12: "70"}}, popular={12: ""}).publish(redis)
+    lookup.refresh()
+    assert not lookup.answers_strangers()
+    assert lookup.feed("7", NOON, limit=1).post_ids == ["70"]
 
 
 def test_a_redis_that_was_never_seen_gives_no_feed(server: FakeServer, lookup: Lookup) -> None:

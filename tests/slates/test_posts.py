@@ -3,10 +3,11 @@ from unittest.mock import patch
 
 import pytest
 from fakeredis import FakeRedis, FakeServer
-from published import Generation, manifest_of, put_posts
+from published import FIRST, Generation, manifest_of, put_posts
 
 from slates.feed import Feed, Rung
 from slates.keys import Keys
+from slates.lookup import Lookup
 from slates.manifest import Manifest
 from slates.posts import PostShelf
 from slates.view import View
@@ -38,24 +39,27 @@ def view(generation: str = "g1", popular: str = "") -> View:
 
 
 def feed(post_ids: str, rest: str = "", rung: Rung = "exact") -> Feed:
-    return Feed(post_ids.split(), rung, 0, "g1", datetime(2021, 12, 20, tzinfo=UTC), iter(rest.split()))
+    slate = post_ids.split()
+    return Feed(slate, rung, 0, "g1", datetime(2021, 12, 20, tzinfo=UTC), slate, iter(rest.split()))
 
 
-def shown(posts: list[str]) -> str:
-    return " ".join(post.split("/")[1] for post in posts)
+def shown(posts: dict[str, str]) -> str:
+    assert all(post.split("/")[1] == post_id for post_id, post in posts.items())
+    return " ".join(posts)
 
 
 def test_posts_come_in_the_order_of_the_feed_with_text_and_topic(redis: FakeRedis, shelf: PostShelf[str]) -> None:
     put_posts(redis, "12")
     shelf.restock(view())
-    assert shelf.take(feed("2 1"), limit=2) == ["g1/2/text of 2/topic of 2", "g1/1/text of 1/topic of 1"]
+    posts = shelf.take(feed("2 1"), limit=2)
+    assert list(posts.items()) == [("2", "g1/2/text of 2/topic of 2"), ("1", "g1/1/text of 1/topic of 1")]
 
 
 def test_empty_texts_are_texts(redis: FakeRedis, shelf: PostShelf[str]) -> None:
     redis.hset(KEYS.post("1"), mapping={"text": "", "topic": ""})
     redis.hset(KEYS.post("2"), "text", b"\xff?")
     shelf.restock(view())
-    assert shelf.take(feed("1 2"), limit=2) == ["g1/1//", "g1/2/\ufffd?/"]
+    assert shelf.take(feed("1 2"), limit=2) == {"1": "g1/1//", "2": "g1/2/\ufffd?/"}
 
 
 def test_a_post_is_read_once(redis: FakeRedis, shelf: PostShelf[str]) -> None:
@@ -76,13 +80,23 @@ def test_the_next_posts_of_the_feed_stand_in_for_those_that_are_gone(redis: Fake
     assert shown(shelf.take(feed("1 2 3", rest="4"), limit=3)) == "1 3"
 
 
+def test_what_the_user_acted_on_does_not_stand_in_for_a_post_that_is_gone(
+    redis: FakeRedis, shelf: PostShelf[str]
+) -> None:
+    put_posts(redis, "1345")
+    Generation(users={"7": {0: "1 2"}}, popular={0: "3 4 5"}, user_acted={"7": "3 5"}).publish(redis)
+    found = Lookup(redis, KEYS, on_view=shelf.restock).feed("7", FIRST, limit=2)
+    assert found.post_ids == ["1", "2"]
+    assert shown(shelf.take(found, limit=3)) == "1 4"
+
+
 def test_a_post_that_is_gone_is_asked_for_once_a_generation(redis: FakeRedis, shelf: PostShelf[str]) -> None:
     shelf.restock(view())
-    assert shelf.take(feed("1"), limit=1) == []
+    assert shelf.take(feed("1"), limit=1) == {}
     put_posts(redis, "1")
-    assert shelf.take(feed("1"), limit=1) == []
+    assert shelf.take(feed("1"), limit=1) == {}
     shelf.restock(view("g2"))
-    assert shelf.take(feed("1"), limit=1) == ["g2/1/text of 1/topic of 1"]
+    assert shelf.take(feed("1"), limit=1) == {"1": "g2/1/text of 1/topic of 1"}
 
 
 def test_a_new_generation_clears_the_shelf(redis: FakeRedis, shelf: PostShelf[str]) -> None:
@@ -91,7 +105,7 @@ def test_a_new_generation_clears_the_shelf(redis: FakeRedis, shelf: PostShelf[st
     shelf.take(feed("1"), limit=1)
     redis.hset(KEYS.post("1"), "text", "edited")
     shelf.restock(view("g2"))
-    assert shelf.take(feed("1"), limit=1) == ["g2/1/edited/topic of 1"]
+    assert shelf.take(feed("1"), limit=1) == {"1": "g2/1/edited/topic of 1"}
 
 
 def test_while_redis_is_away_known_posts_and_the_popular_ones_are_shown(
@@ -110,7 +124,7 @@ def test_while_redis_is_away_known_posts_and_the_popular_ones_are_shown(
 def test_a_feed_from_memory_asks_redis_for_nothing(redis: FakeRedis, shelf: PostShelf[str]) -> None:
     put_posts(redis, "1")
     shelf.restock(view())
-    assert shelf.take(feed("1", rung="memory"), limit=1) == []
+    assert shelf.take(feed("1", rung="memory"), limit=1) == {}
 
 
 def test_a_full_shelf_begins_anew_with_the_popular_posts(redis: FakeRedis) -> None:
