@@ -22,7 +22,7 @@ from batch.features.segments import build_segments
 from batch.features.text import fit_encoder
 from batch.features.view import History, View, build_history
 from batch.features.vocabulary import learn
-from batch.model import Model, load_model, save_model
+from batch.model import Model, load_model, remove_old_models, save_model
 from batch.rank import Scorer, make_scorer
 from batch.read import ReadOptions, read_tables
 from batch.settings import BatchSettings
@@ -36,6 +36,8 @@ from slates.lock import RunLock
 from slates.manifest import Manifest
 
 _T = TypeVar("_T")
+KEEP_MODELS = 10
+"""Models that stay in the state folder, the latest ones: to score with again, and to look into."""
 LONGEST_FEED = 100
 """Posts in a shared slate: feeds that ask for more than a user's own slate holds are filled from it."""
 FALLBACK_RANKER = "popular_24h"
@@ -110,6 +112,7 @@ def run_batch(
             scorer = make_scorer(ranker, model, view, _buckets(settings, tables))
         if model is not None:
             save_model(model, settings.state / "models")
+            remove_old_models(settings.state / "models", KEEP_MODELS)
         return _publish(
             settings, redis, lock, clock, report, _Ranked(view, scorer, ranker, model if ranker == "lightgbm" else None)
         )
