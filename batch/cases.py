@@ -5,6 +5,7 @@ as of a past moment, and the posts that the user touched for the first time in t
 ones; or, where some action means no more than "shown" (relevance 0), against those that were shown.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +16,11 @@ from batch.features.matrix import Column, gather
 from batch.features.view import History, View
 from batch.tables import HOUR_S, Ints
 
-_MOMENTS = 60
+_FEWEST_MOMENTS, _MOST_MOMENTS = 60, 672
+_EVENTS_LOOKED_THROUGH = 50_000_000
+"""Events that all moments together look through: of a short log every hour is a moment, of a long one fewer are."""
+_LATER_SHARE = 0.25
+"""Cases beyond the next run, against those before it: they matter only when that run is late."""
 _HOT_POSTS = 200
 _HOT_SHARE = 0.6
 _MOST_POSTS = 1_000
@@ -35,12 +40,16 @@ class Cases:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How cases are drawn: from the last `days`, at most `groups`, each with about `negatives` untouched posts."""
+    """How cases are drawn: from the last `days`, at most `groups`, each with about `negatives` untouched posts.
+
+    A run publishes `hours` buckets, but the next one comes after `refresh_h`: users see the buckets before that.
+    """
 
     days: int
     groups: int
     negatives: int
     hours: int
+    refresh_h: int
     seed: int
 
 
@@ -51,8 +60,10 @@ def moments_before(history: History, as_of_s: int, sampling: Sampling) -> list[i
         return []
     first = int(times[0])
     begin = max(as_of_s - sampling.days * 24 * HOUR_S, first + int(_WARM_UP * (as_of_s - first)))
-    step = max(1, -(-(as_of_s - begin) // (_MOMENTS * HOUR_S)))
-    step += step % 2 == 0 and step > 1  # an odd step meets every hour of the day
+    most = min(_MOST_MOMENTS, max(_FEWEST_MOMENTS, _EVENTS_LOOKED_THROUGH // len(times)))
+    step = max(1, -(-(as_of_s - begin) // (most * HOUR_S)))
+    while math.gcd(step, 24) > 1:  # else some hours of the day would never be met
+        step += 1
     return list(range(as_of_s - step * HOUR_S, begin, -step * HOUR_S))[::-1]
 
 
@@ -96,8 +107,10 @@ def _cases_at(
     chosen = np.intersect1d(case[grade > 0], met[n_posts <= _MOST_POSTS])
     if not len(chosen):
         return _no_cases(columns)
-    if len(chosen) > most:
-        chosen = np.sort(random.choice(chosen, most, replace=False))
+    next_run = view.tau_s // HOUR_S + sampling.refresh_h
+    chosen = _choose(chosen, chosen % 2**31 < next_run, most, random)
+    if not len(chosen):
+        return _no_cases(columns)
     kept = np.isin(case, chosen)
     at = np.searchsorted(chosen, case[kept])
     shown_known = view.history.tables.relevance.min() == 0
@@ -112,6 +125,14 @@ def _cases_at(
         grade=grades[first].astype(np.int32),
         group=np.bincount(group_of, minlength=len(chosen)),
     )
+
+
+def _choose(cases: Ints, soon: NDArray[np.bool_], most: int, random: np.random.Generator) -> Ints:
+    """Draw at most `most` cases, ascending: those before the next run first, and some of the later ones."""
+    first, later = cases[soon], cases[~soon]
+    first = random.choice(first, min(len(first), most), replace=False)
+    n_later = min(len(later), most - len(first), math.ceil(_LATER_SHARE * len(first)))
+    return np.sort(np.concatenate([first, random.choice(later, n_later, replace=False)]))
 
 
 def _touched(view: View, as_of_s: int, hours: int) -> tuple[Ints, Ints, Ints, NDArray[np.int32]]:

@@ -1,6 +1,7 @@
 """One batch run: read → features → candidates → rank → slate → publish, in this order."""
 
 import hashlib
+import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from batch.features.vocabulary import learn
 from batch.model import Model, load_model, remove_old_models, save_model
 from batch.rank import Scorer, make_scorer
 from batch.read import ReadOptions, read_tables
+from batch.schedule import interval_s, parse_cron
 from batch.settings import BatchSettings
 from batch.slate import ActedOn, acted_on, make_slates, popular_slate, segment_slates
 from batch.tables import HOUR_S, Ints, Tables, id_type, is_number
@@ -102,7 +104,9 @@ def run_batch(
             history = prepare_history(tables, saved, settings.seed, tables.as_of_s)
         with clock.stage("train"):
             model = saved or (
-                train_model(settings, history, tables.as_of_s, report) if settings.ranker == "lightgbm" else None
+                train_model(settings, history, tables.as_of_s, _refresh_s(settings, as_of), report)
+                if settings.ranker == "lightgbm"
+                else None
             )
         with clock.stage("candidates"):
             view = view_at(settings, history, tables.as_of_s)
@@ -168,11 +172,25 @@ def _refuse_nothing_to_show(view: View) -> None:
         raise BatchError(msg)
 
 
-def train_model(settings: BatchSettings, history: History, as_of_s: int, report: Report) -> Model | None:
-    """Train a ranker on what came before `as_of_s`; return None where that is too little."""
+def _refresh_s(settings: BatchSettings, as_of: datetime) -> float:
+    return interval_s(parse_cron(settings.schedule), as_of)
+
+
+def train_model(
+    settings: BatchSettings, history: History, as_of_s: int, refresh_s: float, report: Report
+) -> Model | None:
+    """Train a ranker on what came before `as_of_s`, for slates that are replaced after `refresh_s`.
+
+    Returns None where that is too little to learn from.
+    """
     columns = model_columns(View(history, as_of_s))
     sampling = Sampling(
-        settings.train_days, settings.train_groups, settings.train_negatives, settings.hours, settings.seed
+        days=settings.train_days,
+        groups=settings.train_groups,
+        negatives=settings.train_negatives,
+        hours=settings.hours,
+        refresh_h=math.ceil(min(refresh_s / HOUR_S, settings.hours)),
+        seed=settings.seed,
     )
     cases = draw_cases(
         history,

@@ -122,7 +122,7 @@ def replay(
     for done, tau_s in enumerate(refreshes := np.unique(cases.tau_s).tolist()):
         due_s = window.begin_s + (tau_s - window.begin_s) // window.retrain_s * window.retrain_s
         if due_s > trained_s:
-            history, model = _retrained(settings, tables, rankers, due_s, report)
+            history, model = _retrained(settings, tables, rankers, due_s, window.every_s, report)
             models += [model] if model else []
             trained_s = due_s
         _publish_in_memory(settings, history, model, cases, tau_s, window.every_s, top)
@@ -131,10 +131,10 @@ def replay(
 
 
 def _retrained(
-    settings: BatchSettings, tables: Tables, rankers: Sequence[str], as_of_s: int, report: Report
+    settings: BatchSettings, tables: Tables, rankers: Sequence[str], as_of_s: int, every_s: int, report: Report
 ) -> tuple[History, Model | None]:
     history = prepare_history(tables, None, settings.seed, as_of_s)
-    return history, train_model(settings, history, as_of_s, report) if "lightgbm" in rankers else None
+    return history, train_model(settings, history, as_of_s, every_s, report) if "lightgbm" in rankers else None
 
 
 def _publish_in_memory(

@@ -1,5 +1,6 @@
 """Runs a batch on every tick of a cron expression: one at a time, and once for any number of missed ticks."""
 
+import math
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,13 @@ def is_overdue(trigger: CronTrigger, last_run: datetime | None, now: datetime) -
         return True
     due = trigger.get_next_fire_time(None, last_run + timedelta(microseconds=1))
     return due is not None and due <= now
+
+
+def interval_s(trigger: CronTrigger, moment: datetime) -> float:
+    """Return the seconds between the next two ticks after `moment`; infinite where there are no two."""
+    first = trigger.get_next_fire_time(None, moment)
+    second = first and trigger.get_next_fire_time(first, first + timedelta(microseconds=1))
+    return (second - first).total_seconds() if first and second else math.inf
 
 
 def build_scheduler(trigger: Any, run: Callable[[], None], *, now_too: bool) -> BlockingScheduler:

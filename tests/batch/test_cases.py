@@ -11,7 +11,7 @@ from batch.features.matrix import Column
 from batch.features.view import View
 from batch.tables import HOUR_S, Ints
 
-SAMPLING = Sampling(days=1, groups=1000, negatives=20, hours=24, seed=0)
+SAMPLING = Sampling(days=1, groups=1000, negatives=20, hours=24, refresh_h=24, seed=0)
 COLUMNS = [Column("C", "lag_h"), Column("C", "touches_all"), Column("A", "user_events")]
 
 
@@ -80,9 +80,31 @@ def test_where_an_action_means_shown_the_shown_posts_are_the_negatives() -> None
     assert sorted(set(zip(cases.grade.tolist(), cases.matrix[:, 1].tolist(), strict=True))) == [(0, 1.0), (1, 0.0)]
 
 
+def test_the_step_between_moments_meets_every_hour_of_the_day() -> None:
+    log = [(float(hour), 0, 0, "view") for hour in range(0, 2000, 10)]
+    history = make_history(make_tables(log, as_of_h=2000))
+    every_hour = moments_before(history, 2000 * HOUR_S, replace(SAMPLING, days=28))
+    assert len(every_hour) == 671
+    long_ago = moments_before(history, 2000 * HOUR_S, replace(SAMPLING, days=80))  # 1600 hours: a step of 3 will not do
+    assert set(np.diff(long_ago)) == {5 * HOUR_S}
+    assert {moment // HOUR_S % 24 for moment in long_ago} == set(range(24))
+
+
+def test_most_cases_are_those_before_the_next_run() -> None:
+    events = random_events(3000, 30, 20, last_h=99)
+    columns = [Column("C", "lag_h")]
+    history = make_history(make_tables(events, n_users=30, n_posts=20))
+    hourly = replace(SAMPLING, refresh_h=1)
+    cases = draw_cases(history, columns, 100 * HOUR_S, hourly, pool, lambda _done, _total: None)
+    lag = cases.matrix[np.cumsum(cases.group) - 1, 0]
+    soon, later = (lag < 1).sum(), (lag > 1).sum()
+    assert soon > 20
+    assert 0.2 * soon < later < 0.25 * soon + 23  # a quarter, rounded up at each of 23 moments
+
+
 def test_cases_are_at_most_as_many_as_asked_for_and_the_same_each_time() -> None:
     events = random_events(2000, 30, 20, last_h=99)
-    few = Sampling(days=1, groups=40, negatives=10, hours=24, seed=3)
+    few = Sampling(days=1, groups=40, negatives=10, hours=24, refresh_h=24, seed=3)
     one, two = (draw(events, few, n_users=30, n_posts=20) for _ in range(2))
     n_moments = 23
     assert 0 < len(one.group) <= 40 + n_moments

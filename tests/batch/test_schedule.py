@@ -7,7 +7,7 @@ import pytest
 from apscheduler.triggers.interval import IntervalTrigger
 
 from batch.errors import BatchError
-from batch.schedule import build_scheduler, is_overdue, parse_cron
+from batch.schedule import build_scheduler, interval_s, is_overdue, parse_cron
 
 HOURLY = parse_cron("5 * * * *")
 
@@ -30,6 +30,12 @@ def test_a_run_is_overdue_when_a_tick_has_passed_since_the_last(
     last: datetime | None, now: datetime, overdue: bool
 ) -> None:
     assert is_overdue(HOURLY, last, now) is overdue
+
+
+def test_the_interval_is_that_between_the_next_two_ticks() -> None:
+    assert interval_s(HOURLY, at(12, 5)) == 3600
+    assert interval_s(parse_cron("*/10 * * * *"), at(12, 1)) == 600
+    assert interval_s(parse_cron("0 3 * * *"), at(12, 0)) == 86_400
 
 
 def test_a_wrong_expression_is_named() -> None:
