@@ -113,8 +113,8 @@ def _cases_at(
         return _no_cases(columns)
     kept = np.isin(case, chosen)
     at = np.searchsorted(chosen, case[kept])
-    shown_known = view.history.tables.relevance.min() == 0
-    against = _untouched(view, chosen // 2**31, 0 if shown_known else sampling.negatives, random)
+    negatives = 0 if view.history.shown_known else sampling.negatives
+    against = _untouched(view, chosen // 2**31, negatives, random)
     rows = np.concatenate([at * view.n_posts + place[kept], against])
     grades = np.concatenate([grade[kept], np.zeros(len(against), dtype=np.int32)])
     rows, first = np.unique(rows, return_index=True)  # a touched post stands first, so its grade stays

@@ -31,7 +31,9 @@ def model_columns(view: View) -> list[Column]:
     """Return the columns for a new model: all declared features, and the profile; without B where there is no topic."""
     several_topics = view.history.n_topics > 2  # the last one stands for "none"
     parts: tuple[Part, ...] = ("A", "B", "C") if several_topics else ("A", "C")
-    found = [Column(part, entry.name) for part in parts for entry in columns(part)]
+    found = [
+        Column(part, entry.name) for part in parts for entry in columns(part, shown_known=view.history.shown_known)
+    ]
     return found + [Column("A", name) for name in profile(view)]
 
 

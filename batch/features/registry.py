@@ -32,7 +32,8 @@ class Feature:
 
     `compute` takes the point-in-time view; then the bucket where `bucket` is among the axes, or the user indices where
     `user×post` are the axes. It returns float64 (float32 for `user×post`) of the shape that the axes say, NaN for
-    missing.
+    missing. One that `needs_shown` is used only where some action means no more than "shown" (relevance 0): a rate
+    against what was shown says nothing where only what users chose is known.
     """
 
     name: str
@@ -40,16 +41,17 @@ class Feature:
     parts: str
     what: str
     compute: Compute
+    needs_shown: bool = False
 
 
 FEATURES: dict[str, Feature] = {}
 
 
-def feature(name: str, axes: Axes, parts: str, what: str) -> Callable[[Compute], Compute]:
+def feature(name: str, axes: Axes, parts: str, what: str, *, needs_shown: bool = False) -> Callable[[Compute], Compute]:
     """Declare the decorated function as the feature `name`, for the given parts ("A", "AC", …)."""
 
     def declare(compute: Compute) -> Compute:
-        register(Feature(name, axes, parts, what, compute))
+        register(Feature(name, axes, parts, what, compute, needs_shown))
         return compute
 
     return declare
@@ -67,6 +69,6 @@ def register(entry: Feature) -> None:
     FEATURES[entry.name] = entry
 
 
-def columns(part: Part, *, skip: frozenset[str] = frozenset()) -> list[Feature]:
+def columns(part: Part, *, shown_known: bool) -> list[Feature]:
     """Return the features of a part, in the order of declaration."""
-    return [entry for entry in FEATURES.values() if part in entry.parts and entry.name not in skip]
+    return [entry for entry in FEATURES.values() if part in entry.parts and (shown_known or not entry.needs_shown)]

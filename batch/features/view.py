@@ -56,6 +56,11 @@ class History:
             for name, column in self.tables.users.profile.items()
         }
 
+    @property
+    def shown_known(self) -> bool:
+        """Say whether the log holds what was shown: some action means no more than that."""
+        return bool(self.tables.relevance.min(initial=9) == 0)
+
 
 def build_history(
     tables: Tables, vocabularies: Vocabularies, segments: Segments, encoder: TextEncoder | None

@@ -79,12 +79,14 @@ def _all_features(view: View) -> dict[str, np.ndarray]:
     return found
 
 
-def test_no_feature_looks_ahead() -> None:
+@pytest.mark.parametrize("relevance", [(1, 2), (0, 1)])
+def test_no_feature_looks_ahead(relevance: tuple[int, int]) -> None:
     events = random_events(600, 8, 12, last_h=200)
     tau_s = 120 * HOUR_S
     tables = make_tables(
         events, n_users=8, n_posts=12, as_of_h=200, topic=["a", "b", "c"] * 4, profile={"age": np.arange(8.0)}
     )
+    tables = replace(tables, relevance=np.array(relevance))
     past = tables.events.at_s < tau_s
     assert 0 < past.sum() < len(past)
     later = tables.events
