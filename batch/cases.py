@@ -105,8 +105,6 @@ def _cases_at(
     case = user * 2**31 + bucket
     met, n_posts = np.unique(case, return_counts=True)
     chosen = np.intersect1d(case[grade > 0], met[n_posts <= _MOST_POSTS])
-    if not len(chosen):
-        return _no_cases(columns)
     next_run = view.tau_s // HOUR_S + sampling.refresh_h
     chosen = _choose(chosen, chosen % 2**31 < next_run, most, random)
     if not len(chosen):
@@ -146,14 +144,11 @@ def _touched(view: View, as_of_s: int, hours: int) -> tuple[Ints, Ints, Ints, ND
     first_bucket = view.tau_s // HOUR_S
     end_s = min((first_bucket + hours) * HOUR_S, as_of_s)
     span = slice(view.n_events, int(np.searchsorted(events.at_s, end_s, side="left")))
-    place_of = np.full(view.n_posts, -1, dtype=np.int64)
-    place_of[view.pool] = np.arange(len(view.pool))
     user, post = events.user[span].astype(np.int64), events.post[span].astype(np.int64)
-    bucket, place = events.at_s[span] // HOUR_S, place_of[post]
+    bucket, place = events.at_s[span] // HOUR_S, view.place[post]
     met = (user * view.n_posts + post) * (hours + 1) + bucket - first_bucket
-    new = np.isin(met, met[view.history.first[span]]) & (
-        place >= 0
-    )  # a like in the bucket of the first view counts too
+    at_first = np.isin(met, met[view.history.first[span]])  # a like in the bucket of the first view counts too
+    new = at_first & (place >= 0)
     cell = (user[new], bucket[new], place[new])
     grade = tables.relevance[events.action[span]][new].astype(np.int32)
     order = np.lexsort((-grade, *cell[::-1]))

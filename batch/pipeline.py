@@ -112,7 +112,7 @@ def run_batch(
             view = view_at(settings, history, tables.as_of_s)
             _refuse_nothing_to_show(view)
         with clock.stage("rank"):
-            ranker = settings.ranker if model or settings.ranker != "lightgbm" else FALLBACK_RANKER
+            ranker = ranker_that_can(settings.ranker, model)
             scorer = make_scorer(ranker, model, view, _buckets(settings, tables))
         if model is not None:
             save_model(model, settings.state / "models")
@@ -160,6 +160,17 @@ def view_at(settings: BatchSettings, history: History, tau_s: int) -> View:
 
 def _pool(settings: BatchSettings, view: View) -> Ints:
     return pool_at(view, full_catalogue_posts=settings.full_catalogue_posts, each=settings.candidates)
+
+
+def ranker_that_can(ranker: str, model: Model | None) -> str:
+    """Return the ranker itself, or the fallback where it would need a model and there is none."""
+    return ranker if model is not None or ranker != "lightgbm" else FALLBACK_RANKER
+
+
+def acted_on_at(settings: BatchSettings, view: View) -> ActedOn:
+    """Return the posts that users are not shown again, by the actions of the settings."""
+    actions = view.history.tables.actions if settings.acted_on is None else settings.acted_on
+    return acted_on(view.history, view, actions)
 
 
 def _refuse_nothing_to_show(view: View) -> None:
@@ -239,14 +250,12 @@ def _publish(
     ttl_s = settings.generation_ttl_h * 3600
     writer = GenerationWriter(redis, keys, lock, manifest, ttl_s=ttl_s, batch=settings.publish_batch)
     encoder = publish.SlateEncoder(keys, manifest.id, tables.posts)
-    actions = tables.actions if settings.acted_on is None else settings.acted_on
-    acted = acted_on(view.history, view, actions)
+    acted = acted_on_at(settings, view)
     chunks = make_slates(ranked.scorer, view, acted, settings.hours, settings.top_n)
     in_shared = publish.acted_in_shared(acted, shared, view.n_posts)
     with clock.stage("publish"):
-        publish.unlink_old(
-            redis, keys, keep, tables, shared, settings.publish_batch, lock.seq
-        )  # what died half-written
+        # What died half-written goes first, so that it takes no room from what comes.
+        publish.unlink_old(redis, keys, keep, tables, shared, settings.publish_batch, lock.seq)
         writer.begin()
         writer.write_posts(publish.post_rows(keys, tables.posts, view.pool))
         writer.write_shared(publish.shared_rows(keys, manifest.id, tables.posts, shared, names))

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from batch.features.view import History, View
+from batch.features.view import History
 from batch.model import Model
-from batch.pipeline import Report, prepare_history, train_model, view_at
+from batch.pipeline import Report, acted_on_at, prepare_history, ranker_that_can, train_model, view_at
 from batch.rank import make_scorer
 from batch.settings import BatchSettings
-from batch.slate import acted_on, pick_slates
+from batch.slate import pick_slates
 from batch.tables import HOUR_S, Ints, Tables
 
 
@@ -150,11 +150,9 @@ def _publish_in_memory(
     users, user_at = np.unique(cases.user[at], return_inverse=True)
     first_bucket = tau_s // HOUR_S
     buckets = range(first_bucket, (tau_s + every_s - 1) // HOUR_S + 1)
-    view: View = view_at(settings, history, tau_s)
-    actions = history.tables.actions if settings.acted_on is None else settings.acted_on
-    acted = acted_on(history, view, actions)
+    view = view_at(settings, history, tau_s)
+    acted = acted_on_at(settings, view)
     for ranker, found in top.items():
-        known = ranker if ranker != "lightgbm" or model is not None else "popular_24h"
-        scorer = make_scorer(known, model, view, buckets)
+        scorer = make_scorer(ranker_that_can(ranker, model), model, view, buckets)
         slates = pick_slates(scorer, view, acted, users, len(buckets), found.shape[1])
         found[at] = slates[user_at, cases.at_s[at] // HOUR_S - first_bucket]

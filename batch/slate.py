@@ -88,12 +88,10 @@ def pick_slates(
 
 def _excluded(acted: ActedOn, users: Ints, view: View) -> tuple[Ints, Ints]:
     """Return the places in the pool that `users` are not shown, user after user, and where each user's begin."""
-    place_of = np.full(view.n_posts, -1, dtype=np.int64)
-    place_of[view.pool] = np.arange(len(view.pool))
     counts = acted.begin[users + 1] - acted.begin[users]
     owner = np.repeat(np.arange(len(users)), counts)
     at = np.arange(len(owner)) + np.repeat(acted.begin[users] - (np.cumsum(counts) - counts), counts)
-    place = place_of[acted.post[at]]
+    place = view.place[acted.post[at]]
     known = place >= 0
     return place[known], np.concatenate(([0], np.cumsum(np.bincount(owner[known], minlength=len(users)))))
 

@@ -123,6 +123,8 @@ def retire(
             continue  # a newer run is at it: this one lost its lock after it had published
         worth_keeping = state not in {"", "writing"} and len(kept) < keep
         (kept if worth_keeping or name in {live_id, live.previous} else doomed).append(name)
+    if not doomed:
+        return []
     users, groups = list(user_ids), list(segments)
     return [name for name in doomed if _unlink(redis, keys, name, users, groups, batch)]
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from batch.features.rates import shrunk_rate
 from batch.features.registry import Feature, feature, register
 from batch.features.view import View
 from batch.tables import HOUR_S, Floats
 
 TEXT_DIMS = 8
-_RATE_PRIOR = 20.0
 
 for _hours in (1, 6, 24, 168):
     register(
@@ -56,8 +56,7 @@ def _strong_rate(view: View) -> Floats:
     events, past = view.history.tables.events, slice(0, view.n_events)
     strong = np.bincount(events.post[past], weights=view.history.strong[past], minlength=view.n_posts)
     total = np.bincount(events.post[past], minlength=view.n_posts)
-    average = strong.sum() / max(total.sum(), 1)
-    return np.asarray((strong + _RATE_PRIOR * average) / (total + _RATE_PRIOR))
+    return shrunk_rate(strong, total)
 
 
 @feature("age_at_run_h", "post", "A", "hours since it was published (or first touched), at the run")

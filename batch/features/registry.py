@@ -9,14 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
 Axes = Literal[
     "user", "post", "user×post", "segment×post", "user×topic", "topic", "topic×bucket", "bucket", "post×bucket"
 ]
 Part = Literal["A", "B", "C"]
-Array = NDArray[np.float64] | NDArray[np.float32]
 Compute = Callable[..., Any]
 
 _ALLOWED: dict[Part, set[str]] = {

@@ -2,11 +2,10 @@
 
 import numpy as np
 
+from batch.features.rates import shrunk_rate
 from batch.features.registry import Feature, feature, register
 from batch.features.view import TASTE_ITEMS, View
 from batch.tables import HOUR_S, Floats
-
-_RATE_PRIOR = 20.0
 
 for _hours in (24, 168):
     register(
@@ -31,9 +30,7 @@ def _events(view: View) -> Floats:
 def _strong_rate(view: View) -> Floats:
     events, past = view.history.tables.events, slice(0, view.n_events)
     strong = np.bincount(events.user[past], weights=view.history.strong[past], minlength=view.n_users)
-    total = _events(view)
-    average = strong.sum() / max(total.sum(), 1.0)
-    return np.asarray((strong + _RATE_PRIOR * average) / (total + _RATE_PRIOR))
+    return shrunk_rate(strong, _events(view))
 
 
 @feature("user_idle_h", "user", "A", "hours since the user's last event, at the run")

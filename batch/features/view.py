@@ -106,6 +106,13 @@ class View:
         self._once: dict[str, Any] = {}
         self._for_users: tuple[Ints | None, dict[str, Any]] = (None, {})
 
+    @cached_property
+    def place(self) -> Ints:
+        """Return each post's place in the pool, -1 outside; shape (n_posts,)."""
+        place = np.full(self.n_posts, -1, dtype=np.int64)
+        place[self.pool] = np.arange(len(self.pool))
+        return place
+
     def once(self, name: str, compute: Callable[[], _T]) -> _T:
         """Return what `compute` returns, computed once a view."""
         if name not in self._once:
