@@ -314,9 +314,7 @@ def _manifest(settings: BatchSettings, seq: int, ranked: _Ranked) -> Manifest:
 
 def config_digest(settings: BatchSettings) -> str:
     """Return the first 16 hexadecimal digits of SHA-256 over the settings that can change a slate."""
-    told = settings.model_dump_json(
-        exclude={"database_url", "redis_url", "state", "prefix", "schedule", "publish_batch"}
-    )
+    told = settings.model_dump_json(exclude={"database_url", "redis_url", "state", "prefix", "publish_batch"})
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
