@@ -2,10 +2,12 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 LOCK := requirements-dev.lock
+EXTRAS := requirements-extras.lock
+TORCH ?= torch==2.13.0
 DATA ?= ../shared/data
 CHECKER ?= ../shared/checker
 
-.PHONY: install demo test acceptance lint format docs lock clean
+.PHONY: install extras demo test acceptance lint format docs lock clean
 
 install: .venv/installed
 
@@ -18,10 +20,22 @@ install: .venv/installed
 	@$(BIN)/python -m cli.system
 	@touch $@
 
+# What the extras of pyproject.toml need: for the tests of text encoders and of the neural recommender. torch has a step
+# of its own: its wheel differs by machine, so no hash is right for all (docs/decisions/0002).
+extras: .venv/extras
+
+.venv/extras: $(EXTRAS) .venv/installed
+	@echo "installing the packages of the extras (once; PyTorch is large)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(EXTRAS)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	@touch $@
+
 demo: install
 	@$(BIN)/hourfeed demo
 
+# Where the extras cannot be had (no wheel for this machine), their tests are skipped, except in CI.
 test: install
+	@$(MAKE) --no-print-directory extras || case "$${CI:-}" in 1|true) exit 1;; esac
 	@$(BIN)/python -m pytest
 
 # The main job on real interaction logs; ARGS="--only deskdrop days" for parts of it, ARGS=--both for all databases.
@@ -43,6 +57,7 @@ docs: install
 lock:
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --constraint requirements.lock --output-file requirements-dev.lock --group dev pyproject.toml
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --constraint requirements-dev.lock --output-file $(EXTRAS) requirements-extras.in
 
 clean:
 	rm -rf .venv .hourfeed .pytest_cache .mypy_cache .ruff_cache
