@@ -194,7 +194,7 @@ def train_model(
 
     Returns None where that is too little to learn from.
     """
-    columns = model_columns(View(history, as_of_s))
+    columns = model_columns(View(history, as_of_s), settings.without_features)
     sampling = Sampling(
         days=settings.train_days,
         groups=settings.train_groups,

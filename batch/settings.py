@@ -91,6 +91,9 @@ class BatchSettings(BaseSettings):
     trees: int = Field(120, ge=1, le=2_000, description="trees of the ranker")
     leaves: int = Field(16, ge=2, le=32, description="leaves of a tree")
     learning_rate: float = Field(0.08, gt=0, le=1, description="how much each tree counts")
+    without_features: tuple[str, ...] = Field(
+        (), description="features of docs/features.md that the ranker does without, as names or patterns (`text_*`)"
+    )
     seed: int = Field(0, ge=0, description="of all that is drawn at random")
 
     generation_ttl_h: float = Field(

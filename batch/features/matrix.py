@@ -1,11 +1,14 @@
 """Features side by side: the columns of a model, gathered by row for training, or left on their axes for scoring."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from batch.errors import BatchError
 from batch.features.registry import FEATURES, Part, columns
 from batch.features.user import profile
 from batch.features.view import View
@@ -27,14 +30,23 @@ class Column:
         return "user" if self.name.startswith(PROFILE) else FEATURES[self.name].axes
 
 
-def model_columns(view: View) -> list[Column]:
-    """Return the columns for a new model: all declared features, and the profile; without B where there is no topic."""
+def model_columns(view: View, without: Sequence[str] = ()) -> list[Column]:
+    """Return the columns for a new model: all declared features, and the profile; without B where there is no topic.
+
+    Features whose names match a pattern of `without` are left out; raises BatchError for one that matches none.
+    """
     several_topics = view.history.n_topics > 2  # the last one stands for "none"
     parts: tuple[Part, ...] = ("A", "B", "C") if several_topics else ("A", "C")
     found = [
         Column(part, entry.name) for part in parts for entry in columns(part, shown_known=view.history.shown_known)
     ]
-    return found + [Column("A", name) for name in profile(view)]
+    found += [Column("A", name) for name in profile(view)]
+    known = {*FEATURES, *(column.name for column in found)}
+    for pattern in without:
+        if not any(fnmatchcase(name, pattern) for name in known):
+            msg = f"without_features names {pattern!r}, but no feature is called so; docs/features.md lists them"
+            raise BatchError(msg)
+    return [column for column in found if not any(fnmatchcase(column.name, pattern) for pattern in without)]
 
 
 def on_axes(view: View, name: str, bucket: int | None = None) -> Any:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from small_world import make_history, make_tables
 
+from batch.errors import BatchError
 from batch.features.matrix import Column, gather, model_columns, on_axes
 from batch.features.pair import knn, knn_trend
 from batch.features.rates import lift_of_rate
@@ -90,6 +91,16 @@ def test_rates_against_what_was_shown_are_used_only_where_it_is_known() -> None:
     # shrunk once more in the cell, (1 + 10 × 6/23) / (3 + 10).
     assert on_axes(shown, "segment_rate")[0, 0] == pytest.approx(((1 + 60 / 23) / 13) / (6 / 23))
     assert on_axes(shown, "segment_rate")[0, 2] == 1
+
+
+def test_features_are_left_out_by_name_or_pattern_and_a_name_that_is_none_is_an_error() -> None:
+    view = view_of(profile={"age": np.ones(3)})
+    every = {column.name for column in model_columns(view)}
+    left = {column.name for column in model_columns(view, ["text_*", "knn", "profile.age"])}
+    texts = {"text_match", "text_length", *(f"text_{dim}" for dim in range(8))}
+    assert every - left == {*texts, "knn", "profile.age"}
+    with pytest.raises(BatchError, match="'knm', but no feature"):
+        model_columns(view, ["knm"])
 
 
 def test_author_match_is_the_share_of_the_latest_posts() -> None:
