@@ -6,7 +6,7 @@ ones; or, where some action means no more than "shown" (relevance 0), against th
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,20 @@ class Cases:
     """Rows by group. matrix : float32 (n_rows, n_columns). grade : int32 (n_rows,), 0: none. group : sizes."""
 
     matrix: NDArray[np.float32]
+    grade: NDArray[np.int32]
+    group: Ints
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which cells of a moment make its cases. user, place, bucket : int64 (n_rows,): index, place in the pool, hour.
+
+    grade : int32 (n_rows,), 0: none. group : sizes, int64 (n_groups,); the rows of a group stand together.
+    """
+
+    user: Ints
+    place: Ints
+    bucket: Ints
     grade: NDArray[np.int32]
     group: Ints
 
@@ -78,18 +92,32 @@ def draw_cases(
     """Draw the cases of all past moments; `progress` hears (moments done, moments)."""
     moments = moments_before(history, as_of_s, sampling)
     drawn = [_no_cases(columns)]
-    for place, moment_s in enumerate(moments):
-        view = View(history, moment_s)
-        view.pool = pool_at(view)
-        random = np.random.default_rng([sampling.seed, moment_s])
-        share = sampling.groups // len(moments) + 1
-        drawn.append(_cases_at(view, columns, as_of_s, sampling, share, random))
-        progress(place + 1, len(moments))
+    for view, rows in draw_rows(history, moments, as_of_s, sampling, pool_at, progress):
+        drawn.append(Cases(gather(view, columns, rows.user, rows.place, rows.bucket), rows.grade, rows.group))
     return Cases(
         matrix=np.concatenate([cases.matrix for cases in drawn]),
         grade=np.concatenate([cases.grade for cases in drawn]),
         group=np.concatenate([cases.group for cases in drawn]),
     )
+
+
+def draw_rows(
+    history: History,
+    moments: list[int],
+    as_of_s: int,
+    sampling: Sampling,
+    pool_at: Callable[[View], Ints],
+    progress: Callable[[int, int], None],
+) -> Iterator[tuple[View, Rows]]:
+    """Draw the cases of past moments, without features yet; moments without any are passed over."""
+    for place, moment_s in enumerate(moments):
+        view = View(history, moment_s)
+        view.pool = pool_at(view)
+        random = np.random.default_rng([sampling.seed, moment_s])
+        rows = _rows_at(view, as_of_s, sampling, sampling.groups // len(moments) + 1, random)
+        if rows is not None:
+            yield view, rows
+        progress(place + 1, len(moments))
 
 
 def _no_cases(columns: list[Column]) -> Cases:
@@ -98,9 +126,7 @@ def _no_cases(columns: list[Column]) -> Cases:
     )
 
 
-def _cases_at(
-    view: View, columns: list[Column], as_of_s: int, sampling: Sampling, most: int, random: np.random.Generator
-) -> Cases:
+def _rows_at(view: View, as_of_s: int, sampling: Sampling, most: int, random: np.random.Generator) -> Rows | None:
     user, bucket, place, grade = _touched(view, as_of_s, sampling.hours)
     case = user * 2**31 + bucket
     met, n_posts = np.unique(case, return_counts=True)
@@ -108,7 +134,7 @@ def _cases_at(
     next_run = view.tau_s // HOUR_S + sampling.refresh_h
     chosen = _choose(chosen, chosen % 2**31 < next_run, most, random)
     if not len(chosen):
-        return _no_cases(columns)
+        return None
     kept = np.isin(case, chosen)
     at = np.searchsorted(chosen, case[kept])
     negatives = 0 if view.history.shown_known else sampling.negatives
@@ -116,10 +142,11 @@ def _cases_at(
     rows = np.concatenate([at * view.n_posts + place[kept], against])
     grades = np.concatenate([grade[kept], np.zeros(len(against), dtype=np.int32)])
     rows, first = np.unique(rows, return_index=True)  # a touched post stands first, so its grade stays
-    group_of, place_of = rows // view.n_posts, rows % view.n_posts
-    user_of, bucket_of = chosen[group_of] // 2**31, chosen[group_of] % 2**31
-    return Cases(
-        matrix=gather(view, columns, user_of, place_of, bucket_of),
+    group_of = rows // view.n_posts
+    return Rows(
+        user=chosen[group_of] // 2**31,
+        place=rows % view.n_posts,
+        bucket=chosen[group_of] % 2**31,
         grade=grades[first].astype(np.int32),
         group=np.bincount(group_of, minlength=len(chosen)),
     )
