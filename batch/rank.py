@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from batch.decay import half_life_at
 from batch.features.pair import knn, knn_trend
 from batch.features.view import View
 from batch.model import Model
@@ -67,7 +68,7 @@ POST_BASELINES: dict[str, Callable[[View], Floats]] = {
     "popular_24h": lambda view: events_in(view, 24),
     "popular_6h": lambda view: events_in(view, 6),
     "popular_1h": lambda view: events_in(view, 1),
-    "popular_decay": lambda view: view.decayed(8),
+    "popular_decay": lambda view: view.decayed(half_life_at(view)),
     "popular_hour": _at_this_hour,
     "newest": _newest,
     "random": lambda view: np.random.default_rng(view.tau_s).random(view.n_posts),

@@ -1,7 +1,7 @@
 """The view: what is known at a moment τ. Every feature is computed from it, so none can look ahead."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar, cast
 
@@ -47,6 +47,13 @@ class History:
     topic: Ints
     n_topics: int
     encoder: TextEncoder | None
+    kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, name: str, compute: Callable[[], _T]) -> _T:
+        """Return what `compute` returns, computed once a history; the name must say as of when."""
+        if name not in self.kept:
+            self.kept[name] = compute()
+        return cast("_T", self.kept[name])
 
     @cached_property
     def profile(self) -> dict[str, Floats]:

@@ -1,8 +1,8 @@
-"""Metrics by hand, and against an independent library."""
+"""Metrics by hand, and against an independent implementation: NIST's trec_eval."""
 
 import numpy as np
 import pytest
-from sklearn.metrics import ndcg_score
+from pytrec_eval import RelevanceEvaluator
 
 from batch.metrics import hit_rate_at_k, interval_95, map_at_k, ndcg_at_k, recall_at_k
 
@@ -27,17 +27,31 @@ def test_discounted_gain_by_hand() -> None:
     assert ndcg_at_k(HITS, RELEVANT).tolist() == pytest.approx([gain / best, 0, 1])
 
 
-def test_discounted_gain_agrees_with_scikit_learn() -> None:
-    random = np.random.default_rng(0)
-    k, n_posts = 5, 12
-    for _ in range(50):
-        relevant = random.random(n_posts) < 0.3
-        if not relevant.any():
-            continue
-        scores = random.permutation(n_posts).astype(np.float64)
-        top = np.argsort(-scores)[:k]
-        ours = ndcg_at_k(relevant[top][None, :], np.array([relevant.sum()]))[0]
-        assert ours == pytest.approx(ndcg_score([relevant.astype(float)], [scores], k=k))
+@pytest.mark.parametrize("k", [1, 5, 10])
+def test_all_metrics_agree_with_trec_eval_on_the_same_lists(k: int) -> None:
+    random = np.random.default_rng(k)
+    relevant = [random.choice(30, random.integers(1, 9), replace=False) for _ in range(200)]
+    lists = [random.choice(30, random.integers(0, k + 1), replace=False) for _ in range(200)]
+    hits = np.array(
+        [
+            [post in wanted for post in top] + [False] * (k - len(top))
+            for top, wanted in zip(lists, relevant, strict=True)
+        ]
+    )
+    n_relevant = np.array([len(wanted) for wanted in relevant])
+    judged = {f"{q}": {f"{post}": 1 for post in wanted} for q, wanted in enumerate(relevant)}
+    run = {f"{q}": {f"{post}": 1.0 / (place + 1) for place, post in enumerate(top)} for q, top in enumerate(lists)}
+    names = f"success.{k}", f"recall.{k}", f"ndcg_cut.{k}", f"map_cut.{k}"
+    theirs = RelevanceEvaluator(judged, set(names)).evaluate(run)
+    none = dict.fromkeys((name.replace(".", "_") for name in names), 0.0)  # of an empty list trec_eval says nothing
+    expected = {name: [theirs.get(f"{q}", none)[name] for q in range(200)] for name in none}
+    np.testing.assert_allclose(hit_rate_at_k(hits), expected[f"success_{k}"])
+    np.testing.assert_allclose(recall_at_k(hits, n_relevant), expected[f"recall_{k}"])
+    np.testing.assert_allclose(ndcg_at_k(hits, n_relevant), expected[f"ndcg_cut_{k}"])
+    # trec_eval divides by all that is relevant, ours by what k places can hold.
+    held = np.minimum(n_relevant, k) / n_relevant
+    np.testing.assert_allclose(map_at_k(hits, n_relevant) * held, expected[f"map_cut_{k}"])
+    assert 0 < hit_rate_at_k(hits).mean() < 1
 
 
 def test_the_interval_is_that_of_users_not_of_cases() -> None:
