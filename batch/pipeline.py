@@ -26,6 +26,7 @@ from batch.features.vocabulary import learn
 from batch.model import Model, load_model, remove_old_models, save_model
 from batch.rank import Scorer, make_scorer
 from batch.read import ReadOptions, read_tables
+from batch.rules import rules_of
 from batch.schedule import interval_s, parse_cron
 from batch.settings import BatchSettings
 from batch.slate import ActedOn, acted_on, make_slates, popular_slate, segment_slates
@@ -250,8 +251,8 @@ def _publish(
     ttl_s = settings.generation_ttl_h * 3600
     writer = GenerationWriter(redis, keys, lock, manifest, ttl_s=ttl_s, batch=settings.publish_batch)
     encoder = publish.SlateEncoder(keys, manifest.id, tables.posts)
-    acted = acted_on_at(settings, view)
-    chunks = make_slates(ranked.scorer, view, acted, settings.hours, settings.top_n)
+    acted, explored = acted_on_at(settings, view), 0
+    chunks = make_slates(ranked.scorer, view, acted, settings.hours, settings.top_n, rules_of(settings))
     in_shared = publish.acted_in_shared(acted, shared, view.n_posts)
     with clock.stage("publish"):
         # What died half-written goes first, so that it takes no room from what comes.
@@ -262,6 +263,7 @@ def _publish(
     for shard, chunk in enumerate(clock.iterate("slate", chunks)):
         with clock.stage("publish"):
             writer.write_shard(shard, publish.user_rows(chunk, tables, shared, in_shared, names, encoder))
+        explored += chunk.explored
         report.stage("publish", chunk.begin + len(chunk.posts), view.n_users)
     with clock.stage("verify"):
         writer.verify(_expected_fields(manifest, shared, in_shared))
@@ -275,6 +277,7 @@ def _publish(
             built_at=datetime.now(UTC),
             shards=len(writer.shards),
             slate_bytes=writer.written.bytes,
+            explored=explored,
             seconds=dict(clock.seconds),
         )
         live = writer.flip(finished)
@@ -309,6 +312,7 @@ def _manifest(settings: BatchSettings, seq: int, ranked: _Ranked) -> Manifest:
         model_digest=ranked.model.digest if ranked.model else "",
         config_digest=config_digest(settings),
         quarantined=tables.quarantined,
+        explore_places=rules_of(settings).explored_in(settings.top_n),
     )
 
 

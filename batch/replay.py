@@ -15,6 +15,7 @@ from batch.pipeline import Report, acted_on_at, prepare_history, ranker_that_can
 from batch.rank import make_scorer
 from batch.replay_pool import run_side_by_side
 from batch.replay_scores import Remembering
+from batch.rules import rules_of
 from batch.settings import BatchSettings
 from batch.slate import pick_slates
 from batch.tables import HOUR_S, Floats, Ints, Tables
@@ -228,12 +229,12 @@ def _publish_in_memory(period: Period, history: History, tau_s: int, shown: Show
     buckets = range(first_bucket, (tau_s + period.every_s - 1) // HOUR_S + 1)
     bucket_at = cases.at_s[at] // HOUR_S - first_bucket
     view = view_at(period.settings, history, tau_s)
-    acted = acted_on_at(period.settings, view)
+    acted, rules = acted_on_at(period.settings, view), rules_of(period.settings)
     for ranker in period.rankers:
         model = shown.models.get(ranker)
         usable = ranker_that_can("lightgbm" if ranker in TRAINED else ranker, model)
         scorer = Remembering(make_scorer(usable, model, view, buckets))
-        slates = pick_slates(scorer, view, acted, users, len(buckets), period.k)
+        slates = pick_slates(scorer, view, acted, users, period.k, rules)
         shown.top[ranker][at] = slates[user_at, bucket_at]
         if model is not None:
             shown.scores[ranker][at] = scorer.scores_of(slates, view)[user_at, bucket_at]

@@ -75,6 +75,15 @@ class BatchSettings(BaseSettings):
         None,
         description="actions after which a post is not shown again to the user; all known ones by default",
     )
+    rules_within: int = Field(5, ge=1, le=50, description="the first places of a slate, to which the next rules apply")
+    max_per_topic: int = Field(0, ge=0, description="posts of one topic in these places at most; 0: any number")
+    max_per_author: int = Field(0, ge=0, description="posts of one author in these places at most; 0: any number")
+    diversity: float = Field(
+        0.0, ge=0, lt=1, description="weight of unlike texts against the score in these places; 0: the score alone"
+    )
+    explore_places: int = Field(
+        0, ge=0, description="the last of these places, so many, hold posts that hardly anybody has touched"
+    )
     max_quarantined_share: float = Field(
         0.05, ge=0, le=1, description="a batch stops when more of the events are unusable"
     )

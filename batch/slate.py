@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batch.features.view import History, View
-from batch.kernels import best_posts
 from batch.rank import Scorer, events_in
+from batch.rules import NO_RULES, Picked, RuledPool, Rules, Scores
 from batch.tables import Floats, Ints
 
 _CELLS = 8_000_000
@@ -21,10 +21,12 @@ class Chunk:
     """Slates of the users `begin` … `begin + len(posts) - 1`.
 
     posts : int32, shape (n_users_in_chunk, n_buckets, top_n), indices of posts, best first, -1 for "no further post".
+    explored : places of these slates that explore.
     """
 
     begin: int
     posts: NDArray[np.int32]
+    explored: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,31 +61,42 @@ def _own_posts(history: History) -> tuple[Ints, Ints]:
     return user[user >= 0], post[user >= 0]
 
 
-def make_slates(scorer: Scorer, view: View, acted: ActedOn, n_buckets: int, top_n: int) -> Iterator[Chunk]:
+def make_slates(
+    scorer: Scorer, view: View, acted: ActedOn, n_buckets: int, top_n: int, rules: Rules = NO_RULES
+) -> Iterator[Chunk]:
     """Score and pick for all users, a chunk at a time."""
     of_user = max(len(view.pool), n_buckets * max(view.history.n_topics, top_n))
     size = max(1, min(4096, _CELLS // of_user))
+    ruled = RuledPool(rules, view) if rules.on else None
     for begin in range(0, view.n_users, size):
         users = np.arange(begin, min(begin + size, view.n_users))
-        yield Chunk(begin, pick_slates(scorer, view, acted, users, n_buckets, top_n))
+        picked = _pick(scores_at(scorer, view, acted, users), users, top_n, ruled)
+        yield Chunk(begin, _posts_at(view, picked.posts), int(picked.explored.sum()))
 
 
 def pick_slates(
-    scorer: Scorer, view: View, acted: ActedOn, users: Ints, n_buckets: int, top_n: int
+    scorer: Scorer, view: View, acted: ActedOn, users: Ints, top_n: int, rules: Rules = NO_RULES
 ) -> NDArray[np.int32]:
     """Score and pick for some users (indices); posts as in Chunk, shape (len(users), n_buckets, top_n)."""
-    excluded, excluded_begin = _excluded(acted, users, view)
-    picked = np.empty((len(users), n_buckets, top_n), dtype=np.int32)
-    best_posts(
+    ruled = RuledPool(rules, view) if rules.on else None
+    return _posts_at(view, _pick(scores_at(scorer, view, acted, users), users, top_n, ruled).posts)
+
+
+def _pick(scores: Scores, users: Ints, top_n: int, ruled: RuledPool | None) -> Picked:
+    if ruled is not None:
+        return ruled.pick(scores, users, top_n)
+    return Picked(scores.best(top_n), np.zeros(len(users), dtype=np.int64))
+
+
+def scores_at(scorer: Scorer, view: View, acted: ActedOn, users: Ints) -> Scores:
+    """Score for some users (indices), and say what they are not shown."""
+    return Scores(
         scorer.pair_scores(users),
         view.history.topic[view.pool],
         scorer.topic_scores(users),
         scorer.hour_scores,
-        excluded,
-        excluded_begin,
-        picked,
+        *_excluded(acted, users, view),
     )
-    return _posts_at(view, picked)
 
 
 def _excluded(acted: ActedOn, users: Ints, view: View) -> tuple[Ints, Ints]:

@@ -43,6 +43,7 @@ def describe(manifest: Manifest, now: datetime) -> dict[str, str]:
         "posts": f"{manifest.posts:,}",
         "slates": f"{manifest.slates:,} of up to {manifest.top_n} posts, {manifest.slate_bytes:,} bytes",
         "segments": f"{manifest.segments}",
+        "explored": _explored(manifest),
         "ranker": manifest.ranker,
         "model": manifest.model_digest or "none",
         "settings": manifest.config_digest,
@@ -50,3 +51,11 @@ def describe(manifest: Manifest, now: datetime) -> dict[str, str]:
         "before it": manifest.previous or "none",
         "stages": stages,
     }
+
+
+def _explored(manifest: Manifest) -> str:
+    if not manifest.explore_places:
+        return "nothing"
+    places = ", ".join(map(str, manifest.explore_places))
+    share = manifest.explored / max(1, manifest.slates * len(manifest.explore_places))
+    return f"at place {places}: {manifest.explored:,} posts, {share:.0%} of what these places hold"

@@ -20,7 +20,8 @@ class Manifest:
     """All that is known of a generation.
 
     `first_bucket` and `last_bucket` are hours since 1970 (see slates.bucket); times are aware and in UTC, to the
-    second. `slate_bytes` counts the slates as encoded, without Redis's own overhead. `seconds` is by stage.
+    second. `slate_bytes` counts the slates as encoded, without Redis's own overhead. `explore_places` are places of a
+    slate, from 1 on; `explored` counts those that explore, over all slates. `seconds` is by stage.
     """
 
     id: str
@@ -46,6 +47,8 @@ class Manifest:
     config_digest: str = ""
     quarantined: int = 0
     previous: str = ""
+    explore_places: tuple[int, ...] = ()
+    explored: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -59,24 +62,28 @@ class Manifest:
 
     @classmethod
     def from_hash(cls, raw: Mapping[bytes, bytes]) -> "Manifest":
-        """Read what `to_hash` wrote; unknown fields are passed over, a missing one raises CodecError."""
+        """Read what `to_hash` wrote; unknown fields are passed over, a missing one raises CodecError.
+
+        Fields that earlier versions did not write may be missing: what they left live must stay readable.
+        """
         try:
             texts = {name.decode(): value.decode() for name, value in raw.items()}
         except UnicodeDecodeError as error:
             msg = f"a manifest is text, this is not: {error.object[:60]!r}"
             raise CodecError(msg) from error
-        missing = _NAMES.keys() - texts.keys()
+        missing = _NAMES.keys() - texts.keys() - _ADDED
         if missing:
             msg = f"the manifest lacks {', '.join(sorted(missing))}; was it written by another version of hourfeed?"
             raise CodecError(msg)
         try:
-            return cls(**{name: _read(name, texts[name]) for name in _NAMES})
+            return cls(**{name: _read(name, texts[name]) for name in _NAMES if name in texts})
         except ValueError as error:
             msg = f"the manifest of generation {texts['id']!r} cannot be read: {error}"
             raise CodecError(msg) from error
 
 
 _NAMES = {entry.name: entry.type for entry in fields(Manifest)}
+_ADDED = {"explore_places", "explored"}
 _TIMES = {"as_of", "started_at", "built_at"}
 _BUCKETS = {"first_bucket", "last_bucket"}
 _COUNTS = {name for name, kind in _NAMES.items() if kind is int} - _BUCKETS
@@ -89,6 +96,8 @@ def _write(name: str, value: Any) -> str:
         return bucket_name(value)
     if name == "seconds":
         return json.dumps(value, separators=(",", ":"))
+    if name == "explore_places":
+        return " ".join(map(str, value))
     return str(value)
 
 
@@ -99,4 +108,6 @@ def _read(name: str, text: str) -> Any:
         return parse_bucket(text)
     if name in _COUNTS:
         return int(text)
+    if name == "explore_places":
+        return tuple(map(int, text.split()))
     return json.loads(text) if name == "seconds" else text

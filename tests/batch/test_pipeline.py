@@ -194,6 +194,29 @@ def test_two_runs_on_the_same_input_give_the_same_slates(
     assert slates == again
 
 
+def test_rules_hold_in_what_is_published_and_the_manifest_counts_what_is_explored(
+    settings: BatchSettings, engine: Engine, redis_client: Redis
+) -> None:
+    ruled = settings.model_copy(update={"max_per_topic": 1, "explore_places": 1, "rules_within": 4})
+    manifest, slates = publish(ruled, engine, redis_client)
+    plain, before = publish(settings, engine, redis_client)
+    with engine.connect() as connection:
+        topic = {str(post): name for post, name in connection.execute(text("SELECT post_id, topic FROM post_text_df"))}
+
+    def heads(slates: Slates) -> list[list[str]]:
+        """Return the first four posts of every user's slates."""
+        users = (fields for name, fields in slates.items() if name.startswith(b"user:"))
+        return [decode_slate(fields[name])[:4] for fields in users for name in fields.keys() - BESIDE]
+
+    assert {len({topic[post] for post in head}) for head in heads(slates)} == {4}
+    assert min(len({topic[post] for post in head}) for head in heads(before)) < 4
+    assert (manifest.explore_places, manifest.explored) == ((4,), 900)
+    assert (plain.explore_places, plain.explored) == ((), 0)
+    explored, shown = ({head[3] for head in heads(found)} for found in (slates, before))
+    assert 5 < len(explored) <= 20  # a twentieth of at most 400 posts
+    assert explored - shown
+
+
 def test_a_saved_model_gives_the_slates_that_its_own_run_gave(
     settings: BatchSettings, engine: Engine, redis_client: Redis
 ) -> None:

@@ -33,6 +33,8 @@ MANIFEST = Manifest(
     config_digest="cd34",
     quarantined=5,
     previous="20211220T140000-6",
+    explore_places=(4, 5),
+    explored=95,
     seconds={"read": 1.5, "score": 2.0},
 )
 HASH = {
@@ -59,6 +61,8 @@ HASH = {
     "config_digest": "cd34",
     "quarantined": "5",
     "previous": "20211220T140000-6",
+    "explore_places": "4 5",
+    "explored": "95",
     "seconds": '{"read":1.5,"score":2.0}',
 }
 
@@ -91,6 +95,12 @@ def test_fields_of_a_later_version_are_passed_over() -> None:
     assert Manifest.from_hash({**stored(), b"mood": b"fine"}) == MANIFEST
 
 
+def test_a_manifest_of_an_earlier_version_is_read_with_defaults() -> None:
+    raw = stored()
+    del raw[b"explore_places"], raw[b"explored"]
+    assert Manifest.from_hash(raw) == replace(MANIFEST, explore_places=(), explored=0)
+
+
 def test_a_missing_field_is_named() -> None:
     raw = stored()
     del raw[b"codec"], raw[b"as_of"]
@@ -100,7 +110,14 @@ def test_a_missing_field_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("users", "many"), ("as_of", "yesterday"), ("seconds", "{"), ("first_bucket", "noon"), ("last_bucket", "")],
+    [
+        ("users", "many"),
+        ("explore_places", "4,5"),
+        ("as_of", "yesterday"),
+        ("seconds", "{"),
+        ("first_bucket", "noon"),
+        ("last_bucket", ""),
+    ],
 )
 def test_a_field_that_cannot_be_read_is_a_codec_error(name: str, value: str) -> None:
     with pytest.raises(CodecError):
