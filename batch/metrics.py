@@ -4,6 +4,8 @@ All take `hits`, bool (n_cases, k): whether the post at each place of the list w
 and `n_relevant`, int64 (n_cases,): how many such posts there were. A list shorter than k is padded with False.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,12 @@ from batch.tables import Floats, Ints
 
 Hits = NDArray[np.bool_]
 _RESAMPLES = 1_000
+
+
+def hits_of(top: NDArray[np.int32], relevant: Sequence[Ints]) -> Hits:
+    """Return which places of each case's list, int32 (n_cases, k), hold one of its relevant posts."""
+    found = [np.isin(posts, wanted) for posts, wanted in zip(top, relevant, strict=True)]
+    return np.array(found, dtype=bool).reshape(top.shape)
 
 
 def hit_rate_at_k(hits: Hits) -> Floats:

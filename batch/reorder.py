@@ -88,14 +88,45 @@ def _explored(
     return found
 
 
+@njit(cache=True, nogil=True)
+def _best_beyond(
+    pair: NDArray[np.float64],
+    topic: Ints,
+    topic_score: NDArray[np.float64],
+    hour_score: NDArray[np.float64],
+    usable: NDArray[np.bool_],
+    row: NDArray[np.int32],
+    filled: int,
+    groups: Ints,
+    most: Ints,
+) -> int:
+    """Return the best of all posts that fits, for one user and hour; -1 where there is none. Of equals the first."""
+    found, highest = _NONE, -np.inf
+    for post in range(len(pair)):
+        if usable[post]:
+            score = (pair[post] + topic_score[topic[post]]) + hour_score[post]
+            if score > highest and _fits(post, row, filled, groups, most):
+                here = False
+                for place in range(filled):
+                    here |= row[place] == post
+                if not here:
+                    found, highest = post, score
+    return found
+
+
 @njit(parallel=True, cache=True, nogil=True)
 def reorder(  # noqa: C901 - one loop nest, which the compiler wants in one place
     best: NDArray[np.int32],
+    pair: NDArray[np.float64],
+    topic: Ints,
+    topic_score: NDArray[np.float64],
+    hour_score: NDArray[np.float64],
     excluded: Ints,
     excluded_begin: Ints,
     groups: Ints,
     most: Ints,
     within: int,
+    beyond: bool,
     vectors: NDArray[np.float32],
     diversity: float,
     explore_places: int,
@@ -105,33 +136,32 @@ def reorder(  # noqa: C901 - one loop nest, which the compiler wants in one plac
     top_n: int,
     out: NDArray[np.int32],
     explored: Ints,
-    short: NDArray[np.bool_],
 ) -> None:
     """Fill the first `within` places by the rules and the rest in order.
 
-    best : (n_users, n_hours, depth), places in the pool, best first, -1 for none. excluded, excluded_begin : as in
-    best_posts. groups : (n_kinds, n_pool), -1 for a post in no group; at most most[kind] of a group, 0 for no limit.
-    vectors : (n_pool, dims), unit rows or zero. explore : places in the pool; explore_key : (n_explore,);
-    slate_key : (n_users, n_hours). out : (n_users, n_hours, width), width at least `within`. explored : (n_users,), how
-    many of the first `top_n` places explore. short : (n_users, n_hours), some place found no post in `best` that keeps
-    the limits, so the best one that is left was taken, though a deeper `best` may hold one.
+    best : (n_users, n_hours, depth), places in the pool, best first, -1 for none; pair to excluded_begin are what it
+    was picked from, as in batch.kernels.best_posts. groups : (n_kinds, n_pool), -1 for a post in no group; at most
+    most[kind] of a group, 0 for no limit. beyond : where no post of `best` keeps the limits, look through all others
+    (else, and where there is none, the best one that is left is taken). vectors : (n_pool, dims), unit rows or zero.
+    explore : places in the pool; explore_key : (n_explore,); slate_key : (n_users, n_hours). out : (n_users, n_hours,
+    width), width at least `within`. explored : (n_users,), how many of the first `top_n` places explore.
     """
     n_users, n_hours, depth = best.shape
     width, n_pool = out.shape[2], groups.shape[1]
+    hour_score = np.ascontiguousarray(hour_score.T)
     for user in prange(n_users):
         usable = np.ones(n_pool, dtype=np.bool_)
         for i in range(excluded_begin[user], excluded_begin[user + 1]):
             usable[excluded[i]] = False
         taken = np.empty(depth, dtype=np.bool_)
         alike = np.empty(depth, dtype=np.float32)
+        of_topic = np.empty(topic_score.shape[1])
         count = 0
         for hour in range(n_hours):
             of_slate, row = best[user, hour], out[user, hour]
             taken[:] = False
             alike[:] = 0.0
-            lacking = False
-            for place in range(width):
-                row[place] = _NONE
+            row[:] = _NONE
             for place in range(within):
                 post = _NONE
                 if place >= within - explore_places:
@@ -140,15 +170,17 @@ def reorder(  # noqa: C901 - one loop nest, which the compiler wants in one plac
                     count += post >= 0 and place < top_n
                 if post < 0:
                     at = _next_best(of_slate, taken, row, place, groups, most, alike, diversity)
-                    if at < 0:
-                        lacking = of_slate[depth - 1] >= 0
-                        for other in range(depth):
-                            if of_slate[other] >= 0 and not taken[other]:
-                                at = other
-                                break
-                    if at < 0:
-                        break
-                    post = of_slate[at]
+                    post = of_slate[at] if at >= 0 else _NONE
+                if post < 0 and beyond and of_slate[depth - 1] >= 0:
+                    of_topic[:] = topic_score[user, :, hour]
+                    post = _best_beyond(pair[user], topic, of_topic, hour_score[hour], usable, row, place, groups, most)
+                if post < 0:
+                    for other in range(depth):
+                        if of_slate[other] >= 0 and not taken[other]:
+                            post = of_slate[other]
+                            break
+                if post < 0:
+                    break
                 row[place] = post
                 for other in range(depth):
                     taken[other] |= of_slate[other] == post
@@ -164,5 +196,4 @@ def reorder(  # noqa: C901 - one loop nest, which the compiler wants in one plac
                 if place < width and of_slate[other] >= 0 and not taken[other]:
                     row[place] = of_slate[other]
                     place += 1
-            short[user, hour] = lacking
         explored[user] = count

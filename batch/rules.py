@@ -20,10 +20,6 @@ from batch.tables import HOUR_S, Floats, Ints
 
 _EXPLORED_SHARE, _EXPLORED_MOST = 0.05, 200
 """Posts that are explored at a time: that share of the pool, at most so many."""
-_CELLS = 8_000_000
-"""Places of slates that are searched deeper at once, to bound memory."""
-_DEEPER = 8
-"""How much deeper the search goes for slates whose best posts do not keep the limits."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +75,6 @@ class Scores:
         best_posts(self.pair, self.topic, self.topic_score, self.hour_score, self.excluded, self.excluded_begin, found)
         return found
 
-    def of(self, rows: Ints) -> "Scores":
-        """Return those of some of the users, by their rows."""
-        counts = np.diff(self.excluded_begin)[rows]
-        ends = np.cumsum(counts)
-        at = np.arange(counts.sum()) + np.repeat(self.excluded_begin[rows] - (ends - counts), counts)
-        begin = np.concatenate(([0], ends))
-        return Scores(self.pair[rows], self.topic, self.topic_score[rows], self.hour_score, self.excluded[at], begin)
-
 
 @dataclass(frozen=True)
 class Picked:
@@ -115,31 +103,22 @@ class RuledPool:
 
     def pick(self, scores: Scores, users: Ints, top_n: int) -> Picked:
         """Pick the slates of `users` (indices), whose scores these are."""
-        depth = min(len(self._view.pool), max(top_n + self._rules.within, DIVERSE_AMONG))
-        picked, short = self._reordered(scores, scores.best(max(depth, 1)), users, top_n)
-        while depth < len(self._view.pool) and short.any() and self._can_be_kept():
-            depth = min(_DEEPER * depth, len(self._view.pool))
-            rows = np.flatnonzero(short)
-            size = max(1, _CELLS // (depth * scores.hour_score.shape[1]))
-            for some in (rows[at : at + size] for at in range(0, len(rows), size)):
-                fewer = scores.of(some)
-                again, short[some] = self._reordered(fewer, fewer.best(depth), users[some], top_n)
-                picked.posts[some], picked.explored[some] = again.posts, again.explored
-        return picked
-
-    def _reordered(
-        self, scores: Scores, best: NDArray[np.int32], users: Ints, top_n: int
-    ) -> tuple[Picked, NDArray[np.bool_]]:
-        rules, (n_users, n_hours, _) = self._rules, best.shape
-        out = np.empty((n_users, n_hours, max(top_n, rules.within)), dtype=np.int32)
-        explored, short = np.zeros(n_users, dtype=np.int64), np.zeros((n_users, n_hours), dtype=np.bool_)
+        rules, n_hours = self._rules, scores.hour_score.shape[1]
+        depth = max(top_n + rules.within, DIVERSE_AMONG if rules.diversity else 0)
+        out = np.empty((len(users), n_hours, max(top_n, rules.within)), dtype=np.int32)
+        explored = np.zeros(len(users), dtype=np.int64)
         reorder(
-            best,
+            scores.best(depth),
+            scores.pair,
+            scores.topic,
+            scores.topic_score,
+            scores.hour_score,
             scores.excluded,
             scores.excluded_begin,
             self._groups,
             self._most,
             rules.within,
+            self._can_be_kept(),
             self._vectors,
             rules.diversity,
             rules.explore_places,
@@ -149,9 +128,8 @@ class RuledPool:
             top_n,
             out,
             explored,
-            short,
         )
-        return Picked(out[:, :, :top_n], explored), np.asarray(short.any(axis=1))
+        return Picked(out[:, :, :top_n], explored)
 
     def _slate_keys(self, users: Ints, n_hours: int) -> NDArray[np.uint64]:
         ids, first_bucket = self._view.history.tables.users.ids, self._view.tau_s // HOUR_S

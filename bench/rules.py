@@ -1,6 +1,7 @@
 """What the slate rules cost in hits, and what they bring: a replay of one log, each rule on by itself.
 
     python -m bench.rules --data FOLDER [--log deskdrop] [--from TIME] [--to TIME] [--every-h 1]
+    python -m bench.rules --log simulated --from 2021-12-27 --to 2021-12-30
 
 The trained ranker scores every refresh once; each rule then orders the same scores. Columns: `hitrate@5` with its
 paired difference to no rules (95 %, by user), `coverage` (share of the posts there were that anybody was shown),
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batch.features.view import History
-from batch.metrics import hit_rate_at_k, interval_95
+from batch.metrics import hit_rate_at_k, hits_of, interval_95
 from batch.model import Model
 from batch.pipeline import acted_on_at, prepare_history, ranker_that_can, read_at, train_model, view_at
 from batch.rank import make_scorer
@@ -31,12 +32,16 @@ from batch.settings import BatchSettings
 from batch.slate import scores_at
 from batch.tables import HOUR_S, Ints, Tables
 from bench.figures import conclude
+from demo.parameters import Parameters
+from demo.simulate import simulate
 from source.engine import open_engine
 from source.load import load_folder
 
 K = 5
 RETRAIN_S = 7 * 24 * HOUR_S
 NO_RULES = "no rules"
+SIMULATED = "simulated"
+"""Stands for the simulated network of `hourfeed simulate`, as it comes: real logs at hand know no topics or authors."""
 
 
 def rows_of(rules: Rules) -> dict[str, Rules]:
@@ -75,7 +80,7 @@ def replay_rules(settings: BatchSettings, tables: Tables, window: Window) -> Sho
     """Replay the window under each row's rules."""
     positive = [action for action, relevance in settings.actions.items() if relevance > 0]
     cases = find_cases(prepare_history(tables, None, settings.seed, window.begin_s), window, positive)
-    rows = rows_of(rules_of(settings))
+    rows = {name: rules for name, rules in rows_of(rules_of(settings)).items() if _can_bite(rules, tables)}
     top = {name: np.full((len(cases), K), -1, dtype=np.int32) for name in rows}
     for history, model, tau_s in _refreshes(settings, tables, cases, window):
         at = np.flatnonzero(cases.tau_s == tau_s)
@@ -89,6 +94,14 @@ def replay_rules(settings: BatchSettings, tables: Tables, window: Window) -> Sho
             picked = RuledPool(rules, view).pick(scores, users, K)
             top[name][at] = _posts(view.pool, picked)[user_at, cases.at_s[at] // HOUR_S - first]
     return Shown(tables, cases, top)
+
+
+def _can_bite(rules: Rules, tables: Tables) -> bool:
+    """Say whether the posts have what the rules limit."""
+    posts = tables.posts
+    return (not rules.max_per_topic or (posts.topic != "").any()) and (
+        not rules.max_per_author or (posts.author != "").any()
+    )
 
 
 def _refreshes(
@@ -112,7 +125,7 @@ def figures_of(shown: Shown) -> dict[str, dict[str, float]]:
     """Return the columns of the table, by row."""
     cases, posts = shown.cases, shown.tables.posts
     n_posts = max(1, int((posts.born_s < cases.tau_s.max(initial=0)).sum()))
-    hits = {name: _hit(top, cases.posts) for name, top in shown.top.items()}
+    hits = {name: hit_rate_at_k(hits_of(top, cases.posts)) for name, top in shown.top.items()}
     found = {}
     for name, top in shown.top.items():
         counts = np.bincount(top[top >= 0], minlength=len(posts.ids))
@@ -132,11 +145,6 @@ def figures_of(shown: Shown) -> dict[str, dict[str, float]]:
     return found
 
 
-def _hit(top: NDArray[np.int32], relevant: list[Ints]) -> NDArray[np.float64]:
-    found = [np.isin(posts, wanted) for posts, wanted in zip(top, relevant, strict=True)]
-    return hit_rate_at_k(np.array(found, dtype=bool).reshape(top.shape))
-
-
 def _different(top: NDArray[np.int32], group: NDArray[np.object_]) -> float:
     """Return how many different groups a list holds in the mean, posts without one not counted."""
     return float(np.mean([len(set(group[row[row >= 0]].tolist()) - {""}) for row in top])) if len(top) else 0.0
@@ -149,9 +157,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="hourfeed-rules-") as name:
         settings = BatchSettings(state=Path(name), database_url=None)
         engine = open_engine(None, settings.state)
-        load_folder(
-            arguments.data / arguments.log, engine, settings.source, settings.actions, settings.state / "quarantine"
-        )
+        if arguments.log == SIMULATED:
+            simulate(Parameters(), engine, settings.source, settings.state)
+        else:
+            folder = arguments.data / arguments.log
+            load_folder(folder, engine, settings.source, settings.actions, settings.state / "quarantine")
         tables = read_at(settings, engine, end, _Silent())
         engine.dispose()
     every_s = int(timedelta(hours=arguments.every_h).total_seconds())
@@ -176,8 +186,8 @@ def _table(rows: dict[str, dict[str, float]]) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of interaction logs")
-    parser.add_argument("--log", default="deskdrop", help="the log's folder in it")
+    parser.add_argument("--data", type=Path, default=Path(), help="folder of interaction logs")
+    parser.add_argument("--log", default="deskdrop", help=f"the log's folder in it, or {SIMULATED!r}")
     parser.add_argument("--from", dest="begin", default="2016-07-01", help="first refresh, UTC")
     parser.add_argument("--to", dest="end", default="2016-07-22", help="end of the replay")
     parser.add_argument("--every-h", type=float, default=1.0, help="hours from one refresh to the next")

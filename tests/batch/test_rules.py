@@ -140,7 +140,8 @@ def test_exploration_depends_on_seed_user_and_bucket_alone() -> None:
     view = view_of(100, n_users=40, events=TOUCHED)
 
     def explored(users: np.ndarray, seed: int = 0) -> np.ndarray:
-        scores = scores_of(view, list(range(100, 0, -1)), 2).of(users)
+        scores = scores_of(view, list(range(100, 0, -1)), 2)
+        scores = replace(scores, pair=scores.pair[users], topic_score=scores.topic_score[users])
         return RuledPool(Rules(within=5, explore_places=1, seed=seed), view).pick(scores, users, 5).posts[:, :, 4]
 
     everybody = explored(np.arange(40))
