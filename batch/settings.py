@@ -27,6 +27,10 @@ Ranker = Literal[
     "random",
     "item_knn",
     "item_knn_recency",
+    "user_knn",
+    "user_knn_trend",
+    "als",
+    "bpr",
 ]
 
 
@@ -101,7 +105,8 @@ class BatchSettings(BaseSettings):
     leaves: int = Field(16, ge=2, le=32, description="leaves of a tree")
     learning_rate: float = Field(0.08, gt=0, le=1, description="how much each tree counts")
     without_features: tuple[str, ...] = Field(
-        (), description="features of docs/features.md that the ranker does without, as names or patterns (`text_*`)"
+        ("als",),
+        description="features of docs/features.md that the ranker does without, as names or patterns (`text_*`)",
     )
     seed: int = Field(0, ge=0, description="of all that is drawn at random")
 

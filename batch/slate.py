@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from batch.baselines import events_in
 from batch.features.view import History, View
-from batch.rank import Scorer, events_in
+from batch.rank import Scorer
 from batch.rules import NO_RULES, Picked, RuledPool, Rules, Scores
 from batch.tables import Floats, Ints
 

@@ -3,9 +3,9 @@
 import numpy as np
 from small_world import Event, make_history, make_tables
 
+from batch.baselines import POST_BASELINES
 from batch.decay import HALF_LIVES_H, half_life_at
 from batch.features.view import View
-from batch.rank import POST_BASELINES
 from batch.tables import HOUR_S
 
 DAY_H = 24

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from small_world import make_history, make_tables
 
+from batch.baselines import POST_BASELINES
 from batch.candidates import pool_at, retrievers
 from batch.features.view import View
-from batch.rank import POST_BASELINES, make_scorer
+from batch.rank import make_scorer
 from batch.settings import BatchSettings
 from batch.slate import acted_on, make_slates, popular_slate, segment_slates
 from batch.tables import HOUR_S

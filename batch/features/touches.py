@@ -1,0 +1,23 @@
+"""What collaborative filtering learns from: each user's latest touches, before the moment of a view."""
+
+import numpy as np
+
+from batch.features.view import View
+from batch.tables import Ints
+
+
+def latest_touches(view: View, most: int, before_s: int | None = None) -> Ints:
+    """Return each user's latest `most` touches before τ (or `before_s`, where earlier), ordered by user and time.
+
+    A touch is a user's first event on a post; where the log holds what was shown, it is an event that says more than
+    that. Returns indices of events.
+    """
+    history = view.history
+    known = history.strong if history.shown_known else history.first
+    end = view.n_events
+    if before_s is not None:
+        end = min(end, int(np.searchsorted(history.tables.events.at_s, before_s, side="left")))
+    order = history.by_user[known[history.by_user] & (history.by_user < end)]
+    user = history.tables.events.user[order]
+    from_end = np.cumsum(np.bincount(user, minlength=view.n_users))[user] - 1 - np.arange(len(order))
+    return np.asarray(order[from_end < most])
