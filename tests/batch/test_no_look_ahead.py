@@ -21,6 +21,7 @@ from batch.features.registry import FEATURES, Feature, register
 from batch.features.view import View
 from batch.pipeline import acted_on_at, prepare_history, read_at, train_model, view_at
 from batch.rank import make_scorer
+from batch.rules import Rules
 from batch.settings import BatchSettings, Ranker
 from batch.slate import pick_slates, popular_slate, segment_slates
 from batch.tables import HOUR_S, Events, Floats, Tables
@@ -61,7 +62,10 @@ def all_as_of(settings: BatchSettings, tables: Tables, tau_s: int) -> dict[str, 
     acted = acted_on_at(settings, view)
     for ranker in get_args(Ranker):
         scorer = make_scorer(ranker, model, view, buckets)
-        found[f"slates of {ranker}"] = pick_slates(scorer, view, acted, users, len(buckets), 10).tobytes()
+        found[f"slates of {ranker}"] = pick_slates(scorer, view, acted, users, 10).tobytes()
+    rules = Rules(max_per_topic=3, max_per_author=2, diversity=0.3, explore_places=1)
+    scorer = make_scorer("lightgbm", model, view, buckets)
+    found["slates under rules"] = pick_slates(scorer, view, acted, users, 10, rules).tobytes()
     found["popular slate"] = popular_slate(view, 10).tobytes()
     found["segment slates"] = np.concatenate(segment_slates(view, 10)).tobytes()
     return found
