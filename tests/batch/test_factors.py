@@ -118,6 +118,6 @@ def test_collaborative_rankers_make_whole_slates_even_where_there_is_no_event(ra
         view = view_at(100, tables_of(events))
         scorer = make_scorer(ranker, None, view, range(100, 102))
         acted = acted_on(view.history, view, ["like"])
-        slates = pick_slates(scorer, view, acted, np.array([0, 31]), 2, 5)
+        slates = pick_slates(scorer, view, acted, np.array([0, 31]), 5)
         assert (slates >= 0).all()
         assert (np.diff(np.sort(slates, axis=2), axis=2) > 0).all()
