@@ -1,16 +1,16 @@
 """What a replay says of each ranker: metrics with intervals, in all and by part, as one JSON document."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batch.metrics import Hits, hit_rate_at_k, interval_95, map_at_k, ndcg_at_k, recall_at_k
+from batch.metrics import Hits, hit_rate_at_k, intervals_95, map_at_k, ndcg_at_k, recall_at_k
 from batch.model import Model
 from batch.replay import LAG_BLIND, ReplayResult
-from batch.tables import Floats, Ints
+from batch.tables import HOUR_S, Floats, Ints
 from batch.train import as_booster
 
 HISTORY_BOUNDS = (0, 1, 5, 20, 100)
@@ -23,42 +23,34 @@ _BINS = 10
 _FEWEST_IN_BIN = 20
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """What one ranker has shown: posts, int32 (n_cases, k); and which of them hit."""
-
-    posts: NDArray[np.int32]
-    hits: Hits
-
-
 def summarise(result: ReplayResult, k: int) -> dict[str, Any]:
     """Return figures of every ranker: {"cases": n, "models": {ranker: {"hitrate@5": …, "interval_95": …, …}}}."""
     cases = result.cases
     n_relevant = np.array([len(posts) for posts in cases.posts], dtype=np.int64)
-    moments = [datetime.fromtimestamp(at_s, UTC) for at_s in cases.at_s.tolist()]
-    history = np.searchsorted(HISTORY_BOUNDS, cases.n_before, side="right") - 1
-    groups = {
-        "by_day": [f"{moment:%Y-%m-%d}" for moment in moments],
-        "by_hour": [f"{moment:%H}" for moment in moments],
-        "by_history": [_history_name(at) for at in history.tolist()],
+    days, day = np.unique(cases.at_s // (24 * HOUR_S), return_inverse=True)
+    groups: dict[str, tuple[Sequence[str], Ints]] = {
+        "by_day": ([f"{datetime.fromtimestamp(at * 24 * HOUR_S, UTC):%Y-%m-%d}" for at in days.tolist()], day),
+        "by_hour": ([f"{hour:02}" for hour in range(24)], cases.at_s // HOUR_S % 24),
+        "by_history": (_HISTORIES, np.searchsorted(HISTORY_BOUNDS, cases.n_before, side="right") - 1),
     }
-    in_order = {"by_history": [_history_name(at) for at in range(len(HISTORY_BOUNDS))]}
+    hits = {ranker: _hits(posts, cases.posts) for ranker, posts in result.top.items()}
+    hit = _by_case(hits, len(cases))
+    intervals = intervals_95(hit, cases.user)
+    parts = {part: _by(names, code, hit, cases.user) for part, (names, code) in groups.items()}
     models: dict[str, dict[str, Any]] = {}
-    for ranker, posts in result.top.items():
-        shown = _Shown(posts, _hits(posts, cases.posts))
-        hit = hit_rate_at_k(shown.hits)
+    for row, (ranker, posts) in enumerate(result.top.items()):
         models[NAMES.get(ranker, ranker)] = {
-            f"hitrate@{k}": _mean(hit),
-            "interval_95": _rounded(interval_95(hit, cases.user)),
-            f"ndcg@{k}": _mean(ndcg_at_k(shown.hits, n_relevant)),
-            f"map@{k}": _mean(map_at_k(shown.hits, n_relevant)),
-            f"recall@{k}": _mean(recall_at_k(shown.hits, n_relevant)),
+            f"hitrate@{k}": _mean(hit[row]),
+            "interval_95": _rounded(intervals[row]),
+            f"ndcg@{k}": _mean(ndcg_at_k(hits[ranker], n_relevant)),
+            f"map@{k}": _mean(map_at_k(hits[ranker], n_relevant)),
+            f"recall@{k}": _mean(recall_at_k(hits[ranker], n_relevant)),
             **_variety(result, posts),
-            **{part: _by(names, in_order.get(part), hit, cases.user) for part, names in groups.items()},
+            **{part: {name: of_rankers[row] for name, of_rankers in of.items()} for part, of in parts.items()},
         }
         if ranker in result.scores:
             models[NAMES[ranker]] |= {
-                "calibration": calibration(result.scores[ranker], shown.hits),
+                "calibration": calibration(result.scores[ranker], hits[ranker]),
                 "feature_gain": feature_gain(result.models[ranker][-1]) if result.models[ranker] else {},
             }
     return {"cases": len(cases), "users": len(np.unique(cases.user)), "models": models}
@@ -72,16 +64,19 @@ def summarise_interval(result: ReplayResult, k: int) -> dict[str, Any]:
     """
     cases, late = result.cases, result.late
     user = np.concatenate([cases.user, late.user])
-    models = {}
-    for ranker, posts in result.top.items():
-        hit = hit_rate_at_k(_hits(posts, cases.posts))
-        of_all = np.concatenate([hit, np.zeros(len(late))])
-        models[NAMES.get(ranker, ranker)] = {
-            f"hitrate@{k}": _mean(hit),
-            "interval_95": _rounded(interval_95(hit, cases.user)),
-            f"all_hitrate@{k}": _mean(of_all),
-            "all_interval_95": _rounded(interval_95(of_all, user)),
+    hits = {ranker: _hits(posts, cases.posts) for ranker, posts in result.top.items()}
+    hit = _by_case(hits, len(cases))
+    of_all = np.concatenate([hit, np.zeros((len(hits), len(late)))], axis=1)
+    half, half_of_all = intervals_95(hit, cases.user), intervals_95(of_all, user)
+    models = {
+        NAMES.get(ranker, ranker): {
+            f"hitrate@{k}": _mean(hit[row]),
+            "interval_95": _rounded(half[row]),
+            f"all_hitrate@{k}": _mean(of_all[row]),
+            "all_interval_95": _rounded(half_of_all[row]),
         }
+        for row, ranker in enumerate(hits)
+    }
     return {"cases": len(cases), "all_cases": len(user), "models": models}
 
 
@@ -111,16 +106,30 @@ def feature_gain(model: Model) -> dict[str, float]:
     return {name: round(value / total, 4) for name, value in by_gain} if total else {}
 
 
-def _by(names: list[str], in_order: list[str] | None, hit: Floats, user: Ints) -> dict[str, Any]:
-    name = np.array(names, dtype=str)
-    met = set(names)
-    found = [entry for entry in in_order if entry in met] if in_order else sorted(met)
-    return {entry: _group(hit[name == entry], user[name == entry]) for entry in found}
+def _by(names: Sequence[str], code: Ints, hit: Floats, user: Ints) -> dict[str, list[dict[str, float | None]]]:
+    """Return the hitrates of every ranker by group; `hit` is that of _by_case, `code` each case's place in `names`."""
+    found = {}
+    for group in np.unique(code).tolist():
+        at = code == group
+        half = intervals_95(hit[:, at], user[at])
+        found[str(names[group])] = [
+            {"cases": int(at.sum()), "hitrate": _mean(hit[row, at]), "interval_95": _rounded(half[row])}
+            for row in range(len(hit))
+        ]
+    return found
+
+
+def _by_case(hits: dict[str, Hits], n_cases: int) -> Floats:
+    """Return the hitrate of each case; (n_rankers, n_cases)."""
+    rows = [hit_rate_at_k(of_ranker) for of_ranker in hits.values()]
+    return np.stack(rows) if rows else np.zeros((0, n_cases))
 
 
 def _hits(top: NDArray[np.int32], relevant: list[Ints]) -> Hits:
-    found = [np.isin(posts, wanted) for posts, wanted in zip(top, relevant, strict=True)]
-    return np.array(found, dtype=bool).reshape(top.shape)
+    case = np.repeat(np.arange(len(relevant)), [len(posts) for posts in relevant])
+    wanted = case * 2**32 + np.concatenate([np.zeros(0, dtype=np.int64), *relevant])
+    shown = np.arange(len(top))[:, None] * 2**32 + top
+    return np.isin(shown, wanted) & (top >= 0)
 
 
 def _variety(result: ReplayResult, posts: NDArray[np.int32]) -> dict[str, float | None]:
@@ -141,16 +150,15 @@ def _variety(result: ReplayResult, posts: NDArray[np.int32]) -> dict[str, float 
     }
 
 
-def _group(hit: Floats, user: Ints) -> dict[str, float | None]:
-    return {"cases": len(hit), "hitrate": _mean(hit), "interval_95": _rounded(interval_95(hit, user))}
-
-
 def _history_name(at: int) -> str:
     low = HISTORY_BOUNDS[at]
     if at + 1 == len(HISTORY_BOUNDS):
         return f"{low}+"
     high = HISTORY_BOUNDS[at + 1] - 1
     return f"{low}" if low == high else f"{low}-{high}"
+
+
+_HISTORIES = [_history_name(at) for at in range(len(HISTORY_BOUNDS))]
 
 
 def _mean(values: Floats) -> float | None:

@@ -46,12 +46,26 @@ def map_at_k(hits: Hits, n_relevant: Ints) -> Floats:
 
 def interval_95(values: Floats, user: Ints, seed: int = 0) -> float:
     """Return half the width of the 95 % interval of the mean of `values`, users being drawn with replacement."""
-    _, code = np.unique(user, return_inverse=True)
-    total, count = np.bincount(code, weights=values), np.bincount(code).astype(np.float64)
-    if len(total) < 2:  # one user tells nothing of the spread
-        return float("nan")
-    random = np.random.default_rng(seed)
-    drawn = random.multinomial(len(total), np.full(len(total), 1 / len(total)), size=_RESAMPLES).astype(np.float64)
-    means = (drawn @ total) / np.maximum(drawn @ count, 1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(high - low) / 2
+    return float(intervals_95(values[None], user, seed)[0])
+
+
+def intervals_95(values: Floats, user: Ints, seed: int = 0) -> Floats:
+    """Return interval_95 of each row of `values`, (n_rows, n_cases), with the same draws for all: (n_rows,)."""
+    code = np.unique(user, return_inverse=True)[1]
+    n_users = int(code.max(initial=-1)) + 1
+    if n_users < 2:  # one user tells nothing of the spread
+        return np.full(len(values), np.nan)
+    count = np.bincount(code, minlength=n_users).astype(np.float64)
+    total = np.stack([np.bincount(code, weights=row, minlength=n_users) for row in values])
+    random, means = np.random.default_rng(seed), []
+    for begin in range(0, _RESAMPLES, _rows_at_once(n_users)):
+        rows = min(_rows_at_once(n_users), _RESAMPLES - begin)
+        drawn = random.multinomial(n_users, np.full(n_users, 1 / n_users), size=rows).astype(np.float64)
+        means.append((drawn @ total.T) / np.maximum(drawn @ count, 1)[:, None])
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975], axis=0)
+    return np.asarray((high - low) / 2)
+
+
+def _rows_at_once(n_users: int) -> int:
+    """Bound a draw to some ten megabytes."""
+    return max(1, 2_000_000 // n_users)

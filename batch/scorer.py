@@ -5,6 +5,7 @@ score(user, post, bucket) = A(user, post) + B(user, topic, bucket) + C(post, buc
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,11 @@ from batch.features.view import View
 from batch.kernels import add_trees, bin_rows, hash_slot, walk_trees
 from batch.model import Model
 from batch.tables import Floats, Ints
-from batch.trees import MOST_LEAVES, Tree, goes_left, leaves_in_order, parse_trees
+from batch.trees import MOST_LEAVES, Tree, goes_left, parse_trees
 
 _PAIR_AXES = {"user×post", "segment×post", "user×topic"}
 _NAN_BIN = 255
+_ALL = np.uint32(0xFFFFFFFF)
 
 
 @dataclass(frozen=True)
@@ -37,21 +39,19 @@ class SeparableScorer:
         self._view = view
         self._columns = model.columns
         self._buckets = buckets
-        parts = _by_part(parse_trees(model.trees), model.columns)
-        self._a, self._b = parts["A"], parts["B"]
-        self._pairs = _pair_columns(self._a, model.columns)
-        self._post_mask = np.ascontiguousarray(self._masks("post", len(view.pool), view.pool).T)
-        self._leaf = np.array([_leaf_slots(tree) for tree in self._a]).reshape(len(self._a), MOST_LEAVES)
-        self._tables = _lookup_tables(self._a, self._pairs, model.columns)
+        ready = _prepared(model.trees, model.columns)
+        self._a, self._b = ready.a, ready.b
+        self._pairs, self._leaf, self._tables = ready.pairs, ready.leaf, ready.tables
+        self._post_mask = self._masks("post", view.pool)
         self._small_bins = self._bins_on_axes()
-        self.hour_scores = self._hour_scores(parts["C"])
+        self.hour_scores = self._hour_scores(ready.c)
         self._topic_table, self._topic_edges = self._topic_scores()
 
     def pair_scores(self, users: Ints) -> Floats:
         """Return A; float64, shape (len(users), n_pool)."""
         out = np.zeros((len(users), len(self._view.pool)))
         if self._a:
-            user_mask = self._masks("user", len(users), users)
+            user_mask = np.ascontiguousarray(self._masks("user", users).T)
             add_trees(user_mask, self._post_mask, self._leaf, *self._tables, self._bins(users), out)
         return out
 
@@ -63,15 +63,19 @@ class SeparableScorer:
         place = np.searchsorted(self._topic_edges, lift, side="left")
         return self._topic_table[np.arange(lift.shape[1])[None, :], place]
 
-    def _masks(self, axis: str, size: int, chosen: Ints) -> NDArray[np.uint32]:
-        masks = np.full((size, len(self._a)), 0xFFFFFFFF, dtype=np.uint32)
+    def _masks(self, axis: str, chosen: Ints) -> NDArray[np.uint32]:
+        """Return the leaves that stay reachable, by tree of A and chosen user or post; (n_trees, len(chosen))."""
+        masks = np.full((len(self._a), len(chosen)), _ALL, dtype=np.uint32)
+        known: dict[int, NDArray[np.float32]] = {}
         for at, tree in enumerate(self._a):
-            _, span = leaves_in_order(tree)
-            for node, feature in enumerate(tree.feature):
+            _, span = tree.ordered
+            for node, feature in enumerate(tree.feature.tolist()):
                 column = self._columns[feature]
-                if column.axes == axis:
-                    values = np.asarray(on_axes(self._view, column.name))[chosen].astype(np.float32)
-                    masks[~goes_left(tree, node, values), at] &= _without(span[node])
+                if column.axes != axis:
+                    continue
+                if feature not in known:
+                    known[feature] = np.asarray(on_axes(self._view, column.name))[chosen].astype(np.float32)
+                masks[at] &= np.where(goes_left(tree, node, known[feature]), _ALL, _without(span[node]))
         return masks
 
     def _bins_on_axes(self) -> dict[str, NDArray[np.uint8]]:
@@ -136,6 +140,27 @@ class SeparableScorer:
         return table, edges
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """What scoring takes from the trees alone. a, b, c : trees by part. leaf, tables : as in `add_trees`."""
+
+    a: list[Tree]
+    b: list[Tree]
+    c: list[Tree]
+    pairs: list[_PairColumn]
+    leaf: Floats
+    tables: tuple[Ints, Ints, Ints, NDArray[np.uint32]]
+
+
+@lru_cache(maxsize=4)
+def _prepared(trees: str, columns: tuple[Column, ...]) -> _Prepared:
+    """Read a model's trees, once for all the moments that it scores."""
+    parts = _by_part(parse_trees(trees), columns)
+    pairs = _pair_columns(parts["A"], columns)
+    leaf = np.array([_leaf_slots(tree) for tree in parts["A"]]).reshape(len(parts["A"]), MOST_LEAVES)
+    return _Prepared(parts["A"], parts["B"], parts["C"], pairs, leaf, _lookup_tables(parts["A"], pairs, columns))
+
+
 def _by_part(trees: list[Tree], columns: Sequence[Column]) -> dict[str, list[Tree]]:
     parts: dict[str, list[Tree]] = {"A": [], "B": [], "C": []}
     for place, tree in enumerate(trees):
@@ -172,7 +197,7 @@ def _lookup_tables(
     begin, feature_of, table_at = [0], list[int](), list[int]()
     tables: list[NDArray[np.uint32]] = []
     for tree in trees:
-        _, span = leaves_in_order(tree)
+        _, span = tree.ordered
         for at, pair in enumerate(pairs):
             nodes = [node for node, f in enumerate(tree.feature) if columns[f] == pair.column]
             if not nodes:
@@ -204,7 +229,7 @@ def _without(span: Ints) -> np.uint32:
 
 def _leaf_slots(tree: Tree) -> Floats:
     slots = np.zeros(MOST_LEAVES)
-    for place, leaf in enumerate(leaves_in_order(tree)[0]):
+    for place, leaf in enumerate(tree.ordered[0]):
         slots[hash_slot(place)] = tree.leaf[leaf]
     return slots
 

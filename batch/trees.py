@@ -1,6 +1,7 @@
 """Reads the trees of a LightGBM model from its own text format, and tells which part of the score each belongs to."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,28 @@ class Tree:
     left: Ints
     right: Ints
     leaf: Floats
+
+    @cached_property
+    def ordered(self) -> tuple[Ints, Ints]:
+        """Return the leaves in order from left to right.
+
+        First int64 (n_leaves,): the tree's leaf at each place; then int64 (n_nodes, 2): the places from which to which
+        (exclusive) the leaves under a node's left child stand.
+        """
+        order: list[int] = []
+        span = np.zeros((len(self.feature), 2), dtype=np.int64)
+
+        def visit(node: int) -> None:
+            if node < 0:
+                order.append(-node - 1)
+                return
+            begin = len(order)
+            visit(int(self.left[node]))
+            span[node] = begin, len(order)
+            visit(int(self.right[node]))
+
+        visit(0 if len(self.feature) else -1)
+        return np.array(order, dtype=np.int64), span
 
 
 def parse_trees(model_text: str) -> list[Tree]:
@@ -72,28 +95,7 @@ def _numbers(text: str) -> Floats:
     return np.array(text.split(), dtype=np.float64)
 
 
-def leaves_in_order(tree: Tree) -> tuple[Ints, Ints]:
-    """Return the leaves in order from left to right.
-
-    Returns `order`, int64 (n_leaves,): the tree's leaf at each place; and `span`, int64 (n_nodes, 2): the places from
-    which to which (exclusive) the leaves under a node's left child stand.
-    """
-    order: list[int] = []
-    span = np.zeros((len(tree.feature), 2), dtype=np.int64)
-
-    def visit(node: int) -> None:
-        if node < 0:
-            order.append(-node - 1)
-            return
-        begin = len(order)
-        visit(int(tree.left[node]))
-        span[node] = begin, len(order)
-        visit(int(tree.right[node]))
-
-    visit(0 if len(tree.feature) else -1)
-    return np.array(order, dtype=np.int64), span
-
-
 def goes_left(tree: Tree, node: int, values: NDArray[np.float32] | Floats) -> NDArray[np.bool_]:
     """Say for each value whether it goes left at `node`, as LightGBM decides."""
-    return np.asarray(np.where(np.isnan(values), tree.nan_left[node], values <= tree.threshold[node]))
+    left = values <= tree.threshold[node]  # False for a NaN
+    return np.asarray(left | np.isnan(values) if tree.nan_left[node] else left)
