@@ -49,7 +49,7 @@ def summarise(result: ReplayResult, k: int) -> dict[str, Any]:
             **{part: {name: of_rankers[row] for name, of_rankers in of.items()} for part, of in parts.items()},
         }
         if ranker in result.scores:
-            models[NAMES[ranker]] |= {
+            models[NAMES.get(ranker, ranker)] |= {
                 "calibration": calibration(result.scores[ranker], hits[ranker]),
                 "feature_gain": feature_gain(result.models[ranker][-1]) if result.models[ranker] else {},
             }

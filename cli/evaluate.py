@@ -16,7 +16,9 @@ from cli.context import parse_time, read_settings
 from cli.progress import StageProgress
 
 _UNITS_S = {"m": 60, "h": 3600, "d": 86_400}
-_BESIDE: tuple[Ranker, ...] = get_args(Ranker)
+_SLOW = {"neural"}
+"""Rankers that are replayed only when they are asked for."""
+_BESIDE: tuple[Ranker, ...] = tuple(ranker for ranker in get_args(Ranker) if ranker not in _SLOW)
 
 
 class _Duration(click.ParamType["Interval"]):
@@ -76,7 +78,7 @@ class _Asked:
     "rankers",
     multiple=True,
     type=click.Choice(get_args(Ranker)),
-    help="May be given repeatedly; all by default.",
+    help="May be given repeatedly; all but slow ones by default.",
 )
 @click.option("--lag-blind", is_flag=True, help="Add the trained ranker as it would be without knowing of lags.")
 @click.option("--cold", is_flag=True, help="Only users without any event before the refresh.")

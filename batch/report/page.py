@@ -43,10 +43,10 @@ class _Page:
         self._hitrate = f"hitrate@{self._k}"
         models = figures["models"]
         self._by_hitrate = sorted(models, key=lambda name: -(models[name][self._hitrate] or 0.0))
-        ours = [name for name in self._by_hitrate if name.startswith(_OURS)]
+        ours = [name for name in self._by_hitrate if "calibration" in models[name]]  # of trained rankers alone
         beside = [name for name in self._by_hitrate if name not in ours]
         self._beside = beside
-        drawn = sorted(ours, key=len) + beside[: max(1, _BESIDE + 1 - len(ours))]
+        drawn = sorted(ours, key=lambda name: name != _OURS) + beside[: max(1, _BESIDE + 1 - len(ours))]
         self._style = {name: f"s{at}" for at, name in enumerate(drawn[:4])}
         self.title = f"Replay {figures['from'][:10]} to {figures['to'][:10]}"
 

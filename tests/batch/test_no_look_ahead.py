@@ -21,6 +21,7 @@ from batch.features.registry import FEATURES, Feature, register
 from batch.features.view import View
 from batch.pipeline import acted_on_at, prepare_history, read_at, train_model, view_at
 from batch.rank import make_scorer
+from batch.replay import TRAINED
 from batch.rules import Rules
 from batch.settings import BatchSettings, Ranker
 from batch.slate import pick_slates, popular_slate, segment_slates
@@ -60,7 +61,7 @@ def all_as_of(settings: BatchSettings, tables: Tables, tau_s: int) -> dict[str, 
     assert model is not None
     found["model"] = b"".join(content for _, content in sorted(model.files().items()))
     acted = acted_on_at(settings, view)
-    for ranker in get_args(Ranker):
+    for ranker in {*get_args(Ranker)} - {*TRAINED} | {"lightgbm"}:
         scorer = make_scorer(ranker, model, view, buckets)
         found[f"slates of {ranker}"] = pick_slates(scorer, view, acted, users, 10).tobytes()
     rules = Rules(max_per_topic=3, max_per_author=2, diversity=0.3, explore_places=1)
