@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from batch.factors import vector_scores
+from batch.features.factors import vector_scores
+from batch.features.neighbours import neighbour_scores
 from batch.features.registry import feature
 from batch.features.view import View
-from batch.neighbours import neighbour_scores
 from batch.tables import Ints
 
 Pairs = NDArray[np.float32]

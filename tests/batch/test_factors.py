@@ -9,8 +9,8 @@ import pytest
 from scipy import sparse
 from small_world import make_history, make_tables, random_events
 
-from batch import factors
-from batch.factors import post_vectors, touch_matrix, user_vectors, vector_scores
+from batch.features import factors
+from batch.features.factors import post_vectors, touch_matrix, user_vectors, vector_scores
 from batch.features.view import View
 from batch.rank import make_scorer
 from batch.settings import BatchSettings

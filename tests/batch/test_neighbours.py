@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from small_world import make_history, make_tables, random_events
 
-from batch import neighbours
 from batch.baselines import fading
+from batch.features import neighbours
+from batch.features.neighbours import neighbour_scores
 from batch.features.touches import latest_touches
 from batch.features.view import View
-from batch.neighbours import neighbour_scores
 from batch.rank import make_scorer
 from batch.tables import HOUR_S
 
