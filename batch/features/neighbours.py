@@ -5,8 +5,8 @@ posts that they touched. Neighbours speak through their latest touches alone, as
 RecSys 2017), since what neighbours touched long ago is old.
 
 The cost is bounded by three caps: a user's latest 50 touches, a post's latest 300 users, 100 neighbours. So a user
-costs at most 50 × 300 + 100 × 50 = 20,000 additions, and 163,000 users 3.3 thousand million: about a minute on one core,
-whatever the length of the log. Ordering the log is one pass a run.
+costs at most 50 × 300 + 100 × 50 = 20,000 additions, and 163,000 users 3.3 thousand million: about a minute on one
+core, whatever the length of the log. Ordering the log is one pass a run.
 """
 
 from dataclasses import dataclass
