@@ -3,6 +3,7 @@
 import numpy as np
 
 from batch.features.view import View
+from batch.neural.scorer import appeal
 from batch.tables import Floats, Ints
 
 
@@ -23,9 +24,10 @@ def pool_at(view: View, *, full_catalogue_posts: int, each: int) -> Ints:
 def retrievers(view: View) -> dict[str, Floats]:
     """Score all posts by each retriever, higher is better; name → float64 (n_posts,).
 
-    `similar` brings the neighbours of what is touched now, so that a post beside the trends can still be found.
+    `similar` brings the neighbours of what is touched now, so that a post beside the trends can still be found;
+    `neural`, where the model has a network, what stands high with the users who were active last.
     """
-    return {
+    found = {
         "fresh": np.nan_to_num(view.dated_s, nan=-np.inf),
         "trending_2h": view.decayed(2),
         "trending_24h": view.trend,
@@ -33,6 +35,11 @@ def retrievers(view: View) -> dict[str, Floats]:
         "popular": view.touches_all,
         "similar": np.asarray(view.trend @ view.similarity),
     }
+    if view.network is not None:
+        posts = np.flatnonzero(view.exists)
+        found["neural"] = np.full(view.n_posts, -np.inf)
+        found["neural"][posts] = appeal(view.network, view, posts)
+    return found
 
 
 def _best(scores: Floats, posts: Ints, each: int) -> Ints:

@@ -7,7 +7,7 @@ ones; or, where some action means no more than "shown" (relevance 0), against th
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +56,8 @@ class Rows:
 class Sampling:
     """How cases are drawn: from the last `days`, at most `groups`, each with about `negatives` untouched posts.
 
-    A run publishes `hours` buckets, but the next one comes after `refresh_h`: users see the buckets before that.
+    A run publishes `hours` buckets, but the next one comes after `refresh_h`: users see the buckets before that. No
+    case is of a moment before `since_s`.
     """
 
     days: int
@@ -65,6 +66,7 @@ class Sampling:
     hours: int
     refresh_h: int
     seed: int
+    since_s: int = 0
 
 
 def moments_before(history: History, as_of_s: int, sampling: Sampling) -> list[int]:
@@ -73,12 +75,22 @@ def moments_before(history: History, as_of_s: int, sampling: Sampling) -> list[i
     if not len(times):
         return []
     first = int(times[0])
-    begin = max(as_of_s - sampling.days * 24 * HOUR_S, first + int(_WARM_UP * (as_of_s - first)))
+    begin = max(as_of_s - sampling.days * 24 * HOUR_S, first + int(_WARM_UP * (as_of_s - first)), sampling.since_s)
     most = min(_MOST_MOMENTS, max(_FEWEST_MOMENTS, _EVENTS_LOOKED_THROUGH // len(times)))
     step = max(1, -(-(as_of_s - begin) // (most * HOUR_S)))
     while math.gcd(step, 24) > 1:  # else some hours of the day would never be met
         step += 1
     return list(range(as_of_s - step * HOUR_S, begin, -step * HOUR_S))[::-1]
+
+
+def split_s(history: History, as_of_s: int, sampling: Sampling) -> int:
+    """Return where the cases of two models part, of which the second learns from what the first one says.
+
+    The second gets the last `days`, or half of what there is where the log is shorter than twice that.
+    """
+    moments = moments_before(history, as_of_s, replace(sampling, days=2 * sampling.days))
+    middle = moments[len(moments) // 2] if moments else as_of_s
+    return max(middle, as_of_s - sampling.days * 24 * HOUR_S)
 
 
 def draw_cases(

@@ -96,10 +96,13 @@ def calibration(scores: Floats, hits: Hits) -> list[dict[str, float | None]]:
 
 
 def feature_gain(model: Model) -> dict[str, float]:
-    """Return each feature's share of the loss that the trees take away, summed over the parts; greatest first."""
+    """Return each feature's share of the loss that the trees take away, summed over the parts; greatest first.
+
+    A model without trees has none.
+    """
     gain: dict[str, float] = {}
-    of_column = as_booster(model.trees).feature_importance("gain")
-    for column, value in zip(model.columns, of_column.tolist(), strict=True):
+    of_column = as_booster(model.trees).feature_importance("gain").tolist() if model.trees else []
+    for column, value in zip(model.columns, of_column, strict=True):
         gain[column.name] = gain.get(column.name, 0.0) + value
     total = sum(gain.values())
     by_gain = sorted(gain.items(), key=lambda entry: (-entry[1], entry[0]))

@@ -14,22 +14,25 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from batch.errors import BatchError
 from batch.features.matrix import PROFILE, Column
 from batch.features.registry import FEATURES
 from batch.features.text import TextEncoder
 from batch.features.vocabulary import Vocabularies
+from batch.neural.network import Network
 
-_FILES = _TREES, _ABOUT, _TEXT = "trees.txt", "model.json", "text.npz"
+_FILES = _TREES, _ABOUT, _TEXT, _NETWORK = "trees.txt", "model.json", "text.npz", "network.npz"
 
 
 @dataclass(frozen=True)
 class Model:
     """A trained ranker.
 
-    trees : LightGBM's model text. columns : of the trees' matrix, in order. encoder : of texts, None without texts.
-    trained_as_of_s : seconds since 1970; nothing later was seen. groups, rows : of the training cases.
+    trees : LightGBM's model text, "" without trees. columns : of the trees' matrix, in order. encoder : of texts, None
+    without texts. trained_as_of_s : seconds since 1970; nothing later was seen. groups, rows : of the training cases.
+    network : the neural recommender's, as the ranker itself or for a feature of the trees.
     """
 
     trees: str
@@ -39,6 +42,7 @@ class Model:
     trained_as_of_s: int
     groups: int
     rows: int
+    network: Network | None = None
 
     def files(self) -> dict[str, bytes]:
         """Return the model as files: name → content, the same bytes for the same model."""
@@ -51,12 +55,14 @@ class Model:
             "groups": self.groups,
             "rows": self.rows,
         }
-        if self.encoder is None:
-            return {_TREES: self.trees.encode(), _ABOUT: _json(about)}
-        about["terms"] = self.encoder.terms
-        arrays = io.BytesIO()
-        np.savez(arrays, idf=self.encoder.idf, components=self.encoder.components)
-        return {_TREES: self.trees.encode(), _ABOUT: _json(about), _TEXT: arrays.getvalue()}
+        files = {_TREES: self.trees.encode()}
+        if self.encoder is not None:
+            about["terms"] = self.encoder.terms
+            files[_TEXT] = _archive({"idf": self.encoder.idf, "components": self.encoder.components})
+        if self.network is not None:
+            about["network"] = [[column.part, column.name] for column in self.network.columns]
+            files[_NETWORK] = _archive(self.network.arrays())
+        return files | {_ABOUT: _json(about)}
 
     @property
     def digest(self) -> str:
@@ -102,12 +108,18 @@ def load_model(path: Path) -> Model:
                 encoder = TextEncoder(tuple(about["terms"]), arrays["idf"], arrays["components"])
         vocabularies = Vocabularies({name: tuple(values) for name, values in about["vocabularies"].items()})
         trees = (path / _TREES).read_text(encoding="utf-8")
-        numbers = (int(about[name]) for name in ("trained_as_of_s", "groups", "rows"))
-        model = Model(trees, columns, vocabularies, encoder, *numbers)
+        as_of_s, groups, rows = (int(about[name]) for name in ("trained_as_of_s", "groups", "rows"))
+        network = None
+        if "network" in about:
+            with np.load(io.BytesIO((path / _NETWORK).read_bytes()), allow_pickle=False) as arrays:
+                seen = tuple(Column(part, name) for part, name in about["network"])
+                network = Network.of(seen, dict(arrays))
+        model = Model(trees, columns, vocabularies, encoder, as_of_s, groups, rows, network)
     except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
         msg = f"{path} is not a model of `hourfeed batch` ({error!r}); models lie in the state folder, under models/"
         raise BatchError(msg) from error
-    unknown = [c.name for c in columns if not c.name.startswith(PROFILE) and c.name not in FEATURES]
+    used = columns + (network.columns if network else ())
+    unknown = [c.name for c in used if not c.name.startswith(PROFILE) and c.name not in FEATURES]
     if unknown:
         msg = (
             f"the model {path} uses features that this version does not compute: {', '.join(unknown)}; train a new one"
@@ -131,6 +143,12 @@ def _digest(files: Mapping[str, bytes]) -> str:
         total.update(f"{name} {len(content)}\n".encode())
         total.update(content)
     return total.hexdigest()[:16]
+
+
+def _archive(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
+    return content.getvalue()
 
 
 def _json(value: Any) -> bytes:

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from batch import publish
 from batch.candidates import pool_at
-from batch.cases import Sampling, draw_cases
+from batch.cases import Sampling, draw_cases, draw_rows, moments_before, split_s
 from batch.errors import BatchError
 from batch.features.matrix import model_columns
 from batch.features.segments import build_segments
@@ -24,6 +24,8 @@ from batch.features.text import fit_encoder
 from batch.features.view import History, View, build_history
 from batch.features.vocabulary import learn
 from batch.model import Model, load_model, remove_old_models, save_model
+from batch.neural.examples import gather_examples
+from batch.neural.train import import_torch, train_network
 from batch.rank import Scorer, make_scorer
 from batch.read import ReadOptions, read_tables
 from batch.rules import rules_of
@@ -43,6 +45,8 @@ KEEP_MODELS = 10
 """Models that stay in the state folder, the latest ones: to score with again, and to look into."""
 LONGEST_FEED = 100
 """Posts in a shared slate: feeds that ask for more than a user's own slate holds are filled from it."""
+TRAINED = ("lightgbm", "neural")
+"""Rankers that need a model."""
 FALLBACK_RANKER = "popular_24h"
 """What is published where the log is too short to train on."""
 
@@ -106,9 +110,10 @@ def run_batch(
         with clock.stage("train"):
             model = saved or (
                 train_model(settings, history, tables.as_of_s, _refresh_s(settings, as_of), report)
-                if settings.ranker == "lightgbm"
+                if settings.ranker in TRAINED
                 else None
             )
+            history = with_network(history, model)
         with clock.stage("candidates"):
             view = view_at(settings, history, tables.as_of_s)
             _refuse_nothing_to_show(view)
@@ -119,7 +124,7 @@ def run_batch(
             save_model(model, settings.state / "models")
             remove_old_models(settings.state / "models", KEEP_MODELS)
         return _publish(
-            settings, redis, lock, clock, report, _Ranked(view, scorer, ranker, model if ranker == "lightgbm" else None)
+            settings, redis, lock, clock, report, _Ranked(view, scorer, ranker, model if ranker in TRAINED else None)
         )
 
 
@@ -149,7 +154,12 @@ def prepare_history(tables: Tables, model: Model | None, seed: int, as_of_s: int
         there = tables.posts.born_s < as_of_s
         vocabularies = learn({**texts, "topic": tables.posts.topic[there]})
         encoder = fit_encoder(tables.posts.text[there].tolist(), seed)
-    return build_history(tables, vocabularies, build_segments(tables.users), encoder)
+    return with_network(build_history(tables, vocabularies, build_segments(tables.users), encoder), model)
+
+
+def with_network(history: History, model: Model | None) -> History:
+    """Return the history as a model's network, if it has one, is to see it."""
+    return history if model is None or model.network is None else replace(history, network=model.network)
 
 
 def view_at(settings: BatchSettings, history: History, tau_s: int) -> View:
@@ -165,7 +175,8 @@ def _pool(settings: BatchSettings, view: View) -> Ints:
 
 def ranker_that_can(ranker: str, model: Model | None) -> str:
     """Return the ranker itself, or the fallback where it would need a model and there is none."""
-    return ranker if model is not None or ranker != "lightgbm" else FALLBACK_RANKER
+    can = {"lightgbm": bool(model and model.trees), "neural": bool(model and model.network)}
+    return ranker if can.get(ranker, True) else FALLBACK_RANKER
 
 
 def acted_on_at(settings: BatchSettings, view: View) -> ActedOn:
@@ -195,7 +206,6 @@ def train_model(
 
     Returns None where that is too little to learn from.
     """
-    columns = model_columns(View(history, as_of_s), settings.without_features)
     sampling = Sampling(
         days=settings.train_days,
         groups=settings.train_groups,
@@ -204,6 +214,24 @@ def train_model(
         refresh_h=math.ceil(min(refresh_s / HOUR_S, settings.hours)),
         seed=settings.seed,
     )
+    train = _train_network if settings.ranker == "neural" else _train_trees
+    model = train(settings, history, as_of_s, sampling, report)
+    if model is None:
+        report.note(f"the log is too short to train on, so the slates are those of {FALLBACK_RANKER}")
+    return model
+
+
+def _train_trees(
+    settings: BatchSettings, history: History, as_of_s: int, sampling: Sampling, report: Report
+) -> Model | None:
+    network = None
+    if settings.neural_feature:
+        # The trees must not meet answers that were fitted to their own cases, so the network ends where they begin.
+        since_s = split_s(history, as_of_s, sampling)
+        older = _train_network(settings, history, since_s, sampling, report)
+        history, sampling = with_network(history, older), replace(sampling, since_s=since_s)
+        network = older.network if older else None
+    columns = model_columns(View(history, as_of_s), settings.without_features)
     cases = draw_cases(
         history,
         columns,
@@ -212,14 +240,35 @@ def train_model(
         lambda view: _pool(settings, view),
         lambda done, total: report.stage("cases of past moments", done, total),
     )
-    if not enough(cases):
-        report.note(f"the log is too short to train on, so the slates are those of {FALLBACK_RANKER}")
+    if not enough(cases.grade):
         return None
     training = Training(settings.trees, settings.leaves, settings.learning_rate, settings.seed)
     trees = train_trees(cases, columns, training, lambda done, total: report.stage("train", done, total))
-    return Model(
-        trees, tuple(columns), history.vocabularies, history.encoder, as_of_s, len(cases.group), len(cases.grade)
+    learned = history.vocabularies, history.encoder, as_of_s, len(cases.group), len(cases.grade)
+    return Model(trees, tuple(columns), *learned, network)
+
+
+def _train_network(
+    settings: BatchSettings, history: History, as_of_s: int, sampling: Sampling, report: Report
+) -> Model | None:
+    import_torch()  # where it is missing, say so at once
+    columns = model_columns(View(history, as_of_s), settings.without_features)
+    drawn = draw_rows(
+        history,
+        moments_before(history, as_of_s, sampling),
+        as_of_s,
+        sampling,
+        lambda view: _pool(settings, view),
+        lambda done, total: report.stage("cases of past moments", done, total),
     )
+    examples = gather_examples(drawn, columns)
+    if examples is None or not enough(examples.grade):
+        return None
+    network = train_network(
+        examples, columns, settings.seed, lambda done, total: report.stage("train the network", done, total)
+    )
+    learned = history.vocabularies, history.encoder, as_of_s, len(examples.begin) - 1, len(examples.grade)
+    return Model("", (), *learned, network)
 
 
 def _buckets(settings: BatchSettings, tables: Tables) -> range:

@@ -9,6 +9,7 @@ import numpy as np
 from batch.baselines import PAIR_BASELINES, POST_BASELINES
 from batch.features.view import View
 from batch.model import Model
+from batch.neural.scorer import NeuralScorer
 from batch.scorer import SeparableScorer
 from batch.tables import Floats, Ints
 
@@ -43,12 +44,18 @@ class _Baseline:
 
 
 def make_scorer(ranker: str, model: Model | None, view: View, buckets: Sequence[int]) -> Scorer:
-    """Return the scorer of `ranker` at the moment of `view`; `model` is that of the ranker lightgbm."""
+    """Return the scorer of `ranker` at the moment of `view`; `model` is that of a ranker that is trained."""
+    view.network = model.network if model else None
     if ranker == "lightgbm":
         if model is None:
             msg = "the ranker lightgbm scores with a model"
             raise ValueError(msg)
         return SeparableScorer(model, view, buckets)
+    if ranker == "neural":
+        if model is None or model.network is None:
+            msg = "the ranker neural scores with a model that has a network"
+            raise ValueError(msg)
+        return NeuralScorer(model.network, view, buckets)
     if ranker in POST_BASELINES:
         by_post, by_pair = POST_BASELINES[ranker](view), None
     else:

@@ -22,7 +22,7 @@ from batch.tables import HOUR_S, Floats, Ints, Tables
 
 LAG_BLIND = "lightgbm_lag_blind"
 """The trained ranker, but trained as if every case came in the hour of its run: what knowing the lag is worth."""
-TRAINED = ("lightgbm", LAG_BLIND)
+TRAINED = ("lightgbm", "neural", LAG_BLIND)
 
 
 @dataclass(frozen=True)
@@ -218,6 +218,7 @@ def _train(ranker: str, settings: BatchSettings, history: History, period: Perio
     if ranker == LAG_BLIND:
         without = (*settings.without_features, "lag_h")
         settings = settings.model_copy(update={"hours": 1, "without_features": without})
+    settings = settings.model_copy(update={"ranker": "neural" if ranker == "neural" else "lightgbm"})
     return train_model(settings, history, period.as_of_s, period.every_s, report)
 
 
@@ -232,7 +233,7 @@ def _publish_in_memory(period: Period, history: History, tau_s: int, shown: Show
     acted, rules = acted_on_at(period.settings, view), rules_of(period.settings)
     for ranker in period.rankers:
         model = shown.models.get(ranker)
-        usable = ranker_that_can("lightgbm" if ranker in TRAINED else ranker, model)
+        usable = ranker_that_can("lightgbm" if ranker == LAG_BLIND else ranker, model)
         scorer = Remembering(make_scorer(usable, model, view, buckets))
         slates = pick_slates(scorer, view, acted, users, period.k, rules)
         shown.top[ranker][at] = slates[user_at, bucket_at]

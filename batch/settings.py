@@ -16,6 +16,7 @@ from source.schema import SourceSchema
 
 Ranker = Literal[
     "lightgbm",
+    "neural",
     "popular_all",
     "popular_7d",
     "popular_24h",
@@ -67,7 +68,7 @@ class BatchSettings(BaseSettings):
     )
     source: SourceSchema = Field(SourceSchema(), description="names of tables and columns")
 
-    ranker: Ranker = Field("lightgbm", description="what orders the posts: the trained ranker or a baseline")
+    ranker: Ranker = Field("lightgbm", description="what orders the posts: a trained ranker or a baseline")
     hours: int = Field(24, ge=1, le=168, description="buckets that a batch publishes, from its as-of hour on")
     top_n: int = Field(20, ge=1, le=200, description="posts in a slate")
     actions: dict[str, Annotated[int, Field(ge=0, le=9)]] = Field(
@@ -107,6 +108,9 @@ class BatchSettings(BaseSettings):
     without_features: tuple[str, ...] = Field(
         ("als",),
         description="features of docs/features.md that the ranker does without, as names or patterns (`text_*`)",
+    )
+    neural_feature: bool = Field(
+        False, description="give the ranker `lightgbm` the neural recommender's answer as a feature (extra `neural`)"
     )
     seed: int = Field(0, ge=0, description="of all that is drawn at random")
 

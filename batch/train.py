@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
 
 from batch.cases import Cases
 from batch.features.matrix import Column
@@ -21,9 +23,9 @@ class Training:
     seed: int
 
 
-def enough(cases: Cases) -> bool:
-    """Say whether there is anything to learn from."""
-    return len(cases.grade) >= _FEWEST_ROWS and bool(cases.grade.any()) and not cases.grade.all()
+def enough(grade: NDArray[np.int32]) -> bool:
+    """Say whether cases of these grades are anything to learn from."""
+    return len(grade) >= _FEWEST_ROWS and bool(grade.any()) and not grade.all()
 
 
 def train_trees(cases: Cases, columns: list[Column], training: Training, progress: Callable[[int, int], None]) -> str:

@@ -37,9 +37,8 @@ def model_columns(view: View, without: Sequence[str] = ()) -> list[Column]:
     """
     several_topics = view.history.n_topics > 2  # the last one stands for "none"
     parts: tuple[Part, ...] = ("A", "B", "C") if several_topics else ("A", "C")
-    found = [
-        Column(part, entry.name) for part in parts for entry in columns(part, shown_known=view.history.shown_known)
-    ]
+    has = {"shown_known": view.history.shown_known, "network": view.network is not None}
+    found = [Column(part, entry.name) for part in parts for entry in columns(part, **has)]
     found += [Column("A", name) for name in profile(view)]
     known = {*FEATURES, *(column.name for column in found)}
     for pattern in without:

@@ -29,7 +29,8 @@ class Feature:
     `compute` takes the point-in-time view; then the bucket where `bucket` is among the axes, or the user indices where
     `user×post` are the axes. It returns float64 (float32 for `user×post`) of the shape that the axes say, NaN for
     missing. One that `needs_shown` is used only where some action means no more than "shown" (relevance 0): a rate
-    against what was shown says nothing where only what users chose is known.
+    against what was shown says nothing where only what users chose is known. One that `needs_network` is used only
+    where a neural recommender was trained for it.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Feature:
     what: str
     compute: Compute
     needs_shown: bool = False
+    needs_network: bool = False
 
 
 FEATURES: dict[str, Feature] = {}
@@ -65,6 +67,10 @@ def register(entry: Feature) -> None:
     FEATURES[entry.name] = entry
 
 
-def columns(part: Part, *, shown_known: bool) -> list[Feature]:
+def columns(part: Part, *, shown_known: bool, network: bool = False) -> list[Feature]:
     """Return the features of a part, in the order of declaration."""
-    return [entry for entry in FEATURES.values() if part in entry.parts and (shown_known or not entry.needs_shown)]
+    return [
+        entry
+        for entry in FEATURES.values()
+        if part in entry.parts and (shown_known or not entry.needs_shown) and (network or not entry.needs_network)
+    ]

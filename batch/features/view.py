@@ -3,17 +3,21 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from batch.features.segments import Segments
+from batch.features.signs import signs_of
 from batch.features.text import TextEncoder
 from batch.features.vocabulary import Vocabularies
 from batch.kernels import to_cosines
 from batch.tables import HOUR_S, Floats, Ints, Tables, is_number
+
+if TYPE_CHECKING:
+    from batch.neural.network import Network
 
 _T = TypeVar("_T")
 
@@ -33,7 +37,7 @@ class History:
     by (user, time). start : int64, (n_users + 1,), where each user's events begin in `by_user`. strong : bool,
     (n_events,), the action says more than a view.
     text : float32, (n_posts, dims), unit rows (zero where there is no text), or None; encoder : what made them. topic :
-    int64, (n_posts,), codes, the last of `n_topics` for posts without one.
+    int64, (n_posts,), codes, the last of `n_topics` for posts without one. network : of the neural recommender, if any.
     """
 
     tables: Tables
@@ -47,6 +51,7 @@ class History:
     topic: Ints
     n_topics: int
     encoder: TextEncoder | None
+    network: "Network | None" = None
     kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def once(self, name: str, compute: Callable[[], _T]) -> _T:
@@ -62,6 +67,19 @@ class History:
             name: column if is_number(column) else self.vocabularies.codes(name, column)
             for name, column in self.tables.users.profile.items()
         }
+
+    @cached_property
+    def firsts_by_post(self) -> tuple[Ints, Ints]:
+        """Return the first touches by (post, time), and where each post's begin; int64 (n_first,), (n_posts + 1,)."""
+        firsts = np.flatnonzero(self.first)
+        post = self.tables.events.post[firsts]
+        counts = np.bincount(post, minlength=len(self.tables.posts.ids))
+        return firsts[np.argsort(post, kind="stable")], np.concatenate(([0], np.cumsum(counts)))
+
+    @cached_property
+    def signs(self) -> NDArray[np.float32]:
+        """Return the random signs that stand for each user ; float32 (n_users, dims)."""
+        return signs_of(self.tables.users.ids)
 
     @property
     def shown_known(self) -> bool:
@@ -98,11 +116,12 @@ class View:
     """The past of a moment: events before `tau_s` (seconds since 1970), and the posts that exist then.
 
     `pool` holds the indices of the posts to be scored; features on the post axis are computed for all posts, those on
-    user×post for the pool alone.
+    user×post for the pool alone. `network` is that of the model to score with, if it has one.
     """
 
     def __init__(self, history: History, tau_s: int, pool: Ints | None = None) -> None:
         self.history = history
+        self.network = history.network
         self.tau_s = tau_s
         self.n_users = len(history.tables.users.ids)
         self.n_posts = len(history.tables.posts.ids)
