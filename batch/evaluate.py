@@ -17,7 +17,7 @@ HISTORY_BOUNDS = (0, 1, 5, 20, 100)
 """Users are grouped by how many events they had before the refresh: none, 1 to 4, 5 to 19, 20 to 99, 100 and more."""
 
 
-NAMES = {"lightgbm": "hourfeed", LAG_BLIND: "hourfeed_lag_blind"}
+NAMES = {"lightgbm": "hourfeed", "neural": "neural", LAG_BLIND: "hourfeed_lag_blind"}
 """What the trained rankers are called in the figures."""
 _BINS = 10
 _FEWEST_IN_BIN = 20

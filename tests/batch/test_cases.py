@@ -6,7 +6,7 @@ import numpy as np
 from small_world import make_history, make_tables, random_events
 
 from batch.candidates import pool_at
-from batch.cases import Cases, Sampling, draw_cases, moments_before
+from batch.cases import Cases, Sampling, draw_cases, moments_before, split_s
 from batch.features.matrix import Column
 from batch.features.view import View
 from batch.tables import HOUR_S, Ints
@@ -28,6 +28,18 @@ def test_moments_are_whole_steps_of_hours_before_the_run_and_leave_a_past() -> N
     history = make_history(make_tables([(50.0, 0, 0, "view"), (99.0, 1, 1, "view")], as_of_h=100))
     moments = [moment / HOUR_S for moment in moments_before(history, 100 * HOUR_S, SAMPLING)]
     assert moments == [float(hour) for hour in range(77, 100)]
+
+
+def test_of_two_models_the_second_gets_the_last_days_or_half_of_a_shorter_log() -> None:
+    def of_log_from(hour: float) -> float:
+        history = make_history(make_tables([(hour, 0, 0, "view"), (199.0, 1, 1, "view")], as_of_h=200))
+        since_s = split_s(history, 200 * HOUR_S, SAMPLING)
+        moments = moments_before(history, 200 * HOUR_S, replace(SAMPLING, since_s=since_s))
+        assert min(moments) == since_s + HOUR_S
+        return since_s / HOUR_S
+
+    assert of_log_from(0) == 200 - 24
+    assert of_log_from(170) == 188  # moments 176 … 199: the first fifth of the log is left to fill the features
 
 
 def test_a_case_has_the_lag_and_the_features_of_its_moment() -> None:

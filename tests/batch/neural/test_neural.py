@@ -11,6 +11,7 @@ from small_world import make_history, make_tables
 
 from batch.candidates import retrievers
 from batch.errors import BatchError
+from batch.evaluate import summarise
 from batch.features.matrix import gather
 from batch.features.text import fit_encoder
 from batch.features.view import History, View
@@ -191,6 +192,7 @@ def test_the_replay_takes_it_beside_a_baseline(history: History) -> None:
     assert len(result.cases)
     assert (result.top["neural"] >= 0).all()
     assert (result.top["neural"] != result.top["newest"]).any()
+    assert summarise(result, 5)["models"]["neural"]["feature_gain"] == {}  # it has no trees
 
 
 def test_a_log_that_is_too_short_gives_no_network() -> None:
