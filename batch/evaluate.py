@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batch.metrics import Hits, hit_rate_at_k, intervals_95, map_at_k, ndcg_at_k, recall_at_k
+from batch.metrics import Hits, hit_rate_at_k, hits_of, intervals_95, map_at_k, ndcg_at_k, recall_at_k
 from batch.model import Model
 from batch.replay import LAG_BLIND, ReplayResult
 from batch.tables import HOUR_S, Floats, Ints
@@ -33,7 +33,7 @@ def summarise(result: ReplayResult, k: int) -> dict[str, Any]:
         "by_hour": ([f"{hour:02}" for hour in range(24)], cases.at_s // HOUR_S % 24),
         "by_history": (_HISTORIES, np.searchsorted(HISTORY_BOUNDS, cases.n_before, side="right") - 1),
     }
-    hits = {ranker: _hits(posts, cases.posts) for ranker, posts in result.top.items()}
+    hits = {ranker: hits_of(posts, cases.posts) for ranker, posts in result.top.items()}
     hit = _by_case(hits, len(cases))
     intervals = intervals_95(hit, cases.user)
     parts = {part: _by(names, code, hit, cases.user) for part, (names, code) in groups.items()}
@@ -64,7 +64,7 @@ def summarise_interval(result: ReplayResult, k: int) -> dict[str, Any]:
     """
     cases, late = result.cases, result.late
     user = np.concatenate([cases.user, late.user])
-    hits = {ranker: _hits(posts, cases.posts) for ranker, posts in result.top.items()}
+    hits = {ranker: hits_of(posts, cases.posts) for ranker, posts in result.top.items()}
     hit = _by_case(hits, len(cases))
     of_all = np.concatenate([hit, np.zeros((len(hits), len(late)))], axis=1)
     half, half_of_all = intervals_95(hit, cases.user), intervals_95(of_all, user)
@@ -126,13 +126,6 @@ def _by_case(hits: dict[str, Hits], n_cases: int) -> Floats:
     """Return the hitrate of each case; (n_rankers, n_cases)."""
     rows = [hit_rate_at_k(of_ranker) for of_ranker in hits.values()]
     return np.stack(rows) if rows else np.zeros((0, n_cases))
-
-
-def _hits(top: NDArray[np.int32], relevant: list[Ints]) -> Hits:
-    case = np.repeat(np.arange(len(relevant)), [len(posts) for posts in relevant])
-    wanted = case * 2**32 + np.concatenate([np.zeros(0, dtype=np.int64), *relevant])
-    shown = np.arange(len(top))[:, None] * 2**32 + top
-    return np.isin(shown, wanted) & (top >= 0)
 
 
 def _variety(result: ReplayResult, posts: NDArray[np.int32]) -> dict[str, float | None]:

@@ -17,8 +17,11 @@ _RESAMPLES = 1_000
 
 def hits_of(top: NDArray[np.int32], relevant: Sequence[Ints]) -> Hits:
     """Return which places of each case's list, int32 (n_cases, k), hold one of its relevant posts."""
-    found = [np.isin(posts, wanted) for posts, wanted in zip(top, relevant, strict=True)]
-    return np.array(found, dtype=bool).reshape(top.shape)
+    counts = np.array([len(posts) for posts in relevant], dtype=np.int64)
+    case = np.repeat(np.arange(len(relevant)), counts)
+    wanted = case * 2**32 + np.concatenate([np.zeros(0, dtype=np.int64), *relevant])
+    shown = np.arange(len(top))[:, None] * 2**32 + top
+    return np.isin(shown, wanted) & (top >= 0)
 
 
 def hit_rate_at_k(hits: Hits) -> Floats:

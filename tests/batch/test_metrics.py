@@ -4,10 +4,18 @@ import numpy as np
 import pytest
 from pytrec_eval import RelevanceEvaluator
 
-from batch.metrics import hit_rate_at_k, interval_95, map_at_k, ndcg_at_k, recall_at_k
+from batch.metrics import hit_rate_at_k, hits_of, interval_95, map_at_k, ndcg_at_k, recall_at_k
 
 HITS = np.array([[False, True, False, True], [False, False, False, False], [True, False, False, False]])
 RELEVANT = np.array([3, 1, 1])
+
+
+def test_hits_are_those_of_the_case_itself() -> None:
+    top = np.array([[3, 1, -1], [2, 3, 0], [-1, -1, -1]], dtype=np.int32)
+    relevant = [np.array([1, 2]), np.array([3]), np.array([0])]
+    assert hits_of(top, relevant).tolist() == [[False, True, False], [False, True, False], [False] * 3]
+    assert hits_of(top[:0], []).shape == (0, 3)
+    assert hits_of(top[:1], [np.zeros(0, dtype=np.int64)]).tolist() == [[False] * 3]
 
 
 def test_hit_rate_and_recall_by_hand() -> None:
