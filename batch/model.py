@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from batch.errors import BatchError
 from batch.features.matrix import PROFILE, Column
 from batch.features.registry import FEATURES
-from batch.features.text import TextEncoder
 from batch.features.vocabulary import Vocabularies
 from batch.neural.network import Network
+from batch.text.clusters import Clusters
+from batch.text.encoder import TextEncoder
+from batch.text.fit import read_encoder
 
 _FILES = _TREES, _ABOUT, _TEXT, _NETWORK = "trees.txt", "model.json", "text.npz", "network.npz"
 
@@ -32,7 +34,7 @@ class Model:
 
     trees : LightGBM's model text, "" without trees. columns : of the trees' matrix, in order. encoder : of texts, None
     without texts. trained_as_of_s : seconds since 1970; nothing later was seen. groups, rows : of the training cases.
-    network : the neural recommender's, as the ranker itself or for a feature of the trees.
+    network : the neural recommender's, as the ranker itself or for a feature of the trees. clusters : of text vectors.
     """
 
     trees: str
@@ -43,6 +45,7 @@ class Model:
     groups: int
     rows: int
     network: Network | None = None
+    clusters: Clusters | None = None
 
     def files(self) -> dict[str, bytes]:
         """Return the model as files: name → content, the same bytes for the same model."""
@@ -57,8 +60,9 @@ class Model:
         }
         files = {_TREES: self.trees.encode()}
         if self.encoder is not None:
-            about["terms"] = self.encoder.terms
-            files[_TEXT] = _archive({"idf": self.encoder.idf, "components": self.encoder.components})
+            about["text"] = self.encoder.about()
+            centres = {"centres": self.clusters.centres} if self.clusters is not None else {}
+            files[_TEXT] = _archive({**self.encoder.arrays(), **centres})
         if self.network is not None:
             about["network"] = [[column.part, column.name] for column in self.network.columns]
             files[_NETWORK] = _archive(self.network.arrays())
@@ -97,15 +101,19 @@ def remove_old_models(folder: Path, keep: int) -> list[str]:
     return [path.name for path in old]
 
 
-def load_model(path: Path) -> Model:
-    """Read what `save_model` wrote; raise BatchError where it is not a model of this version's features."""
+def load_model(path: Path, vectors: Path | None = None) -> Model:
+    """Read what `save_model` wrote; raise BatchError where it is not a model of this version's features.
+
+    vectors : the file of known text vectors; None where there is none.
+    """
     try:
         about = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
         columns = tuple(Column(part, name) for part, name in about["columns"])
-        encoder = None
-        if "terms" in about:
+        encoder = clusters = None
+        if "text" in about:
             with np.load(io.BytesIO((path / _TEXT).read_bytes()), allow_pickle=False) as arrays:
-                encoder = TextEncoder(tuple(about["terms"]), arrays["idf"], arrays["components"])
+                encoder = read_encoder(about["text"], arrays, vectors)
+                clusters = Clusters(arrays["centres"]) if "centres" in arrays else None
         vocabularies = Vocabularies({name: tuple(values) for name, values in about["vocabularies"].items()})
         trees = (path / _TREES).read_text(encoding="utf-8")
         as_of_s, groups, rows = (int(about[name]) for name in ("trained_as_of_s", "groups", "rows"))
@@ -114,7 +122,7 @@ def load_model(path: Path) -> Model:
             with np.load(io.BytesIO((path / _NETWORK).read_bytes()), allow_pickle=False) as arrays:
                 seen = tuple(Column(part, name) for part, name in about["network"])
                 network = Network.of(seen, dict(arrays))
-        model = Model(trees, columns, vocabularies, encoder, as_of_s, groups, rows, network)
+        model = Model(trees, columns, vocabularies, encoder, as_of_s, groups, rows, network, clusters)
     except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
         msg = f"{path} is not a model of `hourfeed batch` ({error!r}); models lie in the state folder, under models/"
         raise BatchError(msg) from error

@@ -20,7 +20,6 @@ from batch.cases import Sampling, draw_cases, draw_rows, moments_before, split_s
 from batch.errors import BatchError
 from batch.features.matrix import model_columns
 from batch.features.segments import build_segments
-from batch.features.text import fit_encoder
 from batch.features.view import History, View, build_history
 from batch.features.vocabulary import learn
 from batch.model import Model, load_model, remove_old_models, save_model
@@ -33,6 +32,9 @@ from batch.schedule import interval_s, parse_cron
 from batch.settings import BatchSettings
 from batch.slate import ActedOn, acted_on, make_slates, popular_slate, segment_slates
 from batch.tables import HOUR_S, Ints, Tables, id_type, is_number
+from batch.text.clusters import Clusters, fit_clusters
+from batch.text.encoder import TextEncoder
+from batch.text.fit import CACHE, TextOptions, fit_encoder
 from batch.train import Training, enough, train_trees
 from slates.codec import CODEC
 from slates.generations import GenerationWriter, listpack_warning, new_generation_id
@@ -105,8 +107,8 @@ def run_batch(
         with clock.stage("read"):
             tables = read_at(settings, engine, as_of, report)
         with clock.stage("features"):
-            saved = load_model(model_path) if model_path else None
-            history = prepare_history(tables, saved, settings.seed, tables.as_of_s)
+            saved = load_model(model_path, settings.state / CACHE) if model_path else None
+            history = prepare_history(settings, tables, saved, tables.as_of_s)
         with clock.stage("train"):
             model = saved or (
                 train_model(settings, history, tables.as_of_s, _refresh_s(settings, as_of), report)
@@ -142,19 +144,28 @@ def read_at(settings: BatchSettings, engine: Engine, as_of: datetime, report: Re
     return tables
 
 
-def prepare_history(tables: Tables, model: Model | None, seed: int, as_of_s: int) -> History:
+def prepare_history(settings: BatchSettings, tables: Tables, model: Model | None, as_of_s: int) -> History:
     """Order the events, encode the texts and group the users; with what `model` knows, else learning it anew.
 
     What is learned is learned from posts that existed before `as_of_s`.
     """
     if model is not None:
-        vocabularies, encoder = model.vocabularies, model.encoder
+        vocabularies, encoder, clusters = model.vocabularies, model.encoder, model.clusters
     else:
         texts = {name: column for name, column in tables.users.profile.items() if not is_number(column)}
         there = tables.posts.born_s < as_of_s
         vocabularies = learn({**texts, "topic": tables.posts.topic[there]})
-        encoder = fit_encoder(tables.posts.text[there].tolist(), seed)
-    return with_network(build_history(tables, vocabularies, build_segments(tables.users), encoder), model)
+        encoder, clusters = _fit_texts(settings, tables.posts.text[there].tolist())
+    history = build_history(tables, vocabularies, build_segments(tables.users), encoder, clusters)
+    return with_network(history, model)
+
+
+def _fit_texts(settings: BatchSettings, texts: list[str]) -> tuple[TextEncoder | None, Clusters | None]:
+    options = TextOptions(settings.text_encoder, settings.text_pooling, settings.state / CACHE)
+    encoder = fit_encoder(texts, options, settings.seed)
+    if encoder is None or not settings.text_clusters:
+        return encoder, None
+    return encoder, fit_clusters(encoder.encode(texts), settings.text_clusters, settings.seed)
 
 
 def with_network(history: History, model: Model | None) -> History:
@@ -245,7 +256,7 @@ def _train_trees(
     training = Training(settings.trees, settings.leaves, settings.learning_rate, settings.seed)
     trees = train_trees(cases, columns, training, lambda done, total: report.stage("train", done, total))
     learned = history.vocabularies, history.encoder, as_of_s, len(cases.group), len(cases.grade)
-    return Model(trees, tuple(columns), *learned, network)
+    return Model(trees, tuple(columns), *learned, network, history.clusters)
 
 
 def _train_network(
@@ -268,7 +279,7 @@ def _train_network(
         examples, columns, settings.seed, lambda done, total: report.stage("train the network", done, total)
     )
     learned = history.vocabularies, history.encoder, as_of_s, len(examples.begin) - 1, len(examples.grade)
-    return Model("", (), *learned, network)
+    return Model("", (), *learned, network, history.clusters)
 
 
 def _buckets(settings: BatchSettings, tables: Tables) -> range:

@@ -149,7 +149,7 @@ def replay(
     The time for which one model is used is a period. Periods know nothing of each other, so `workers` processes can
     replay them side by side; the result is the same for any number.
     """
-    history = prepare_history(tables, None, settings.seed, window.begin_s)
+    history = prepare_history(settings, tables, None, window.begin_s)
     cases, late = find_cases(history, window, positive), find_late_cases(history, window, positive)
     if cold_only:
         cases, late = only(cases, cases.n_before == 0), only(late, late.n_before == 0)
@@ -200,7 +200,7 @@ class Shown:
 def replay_period(tables: Tables, period: Period, report: Report) -> Shown:
     """Train once, and publish in memory at every refresh of the period after which there is a case."""
     settings, n_cases = period.settings, len(period.cases)
-    history = prepare_history(tables, None, settings.seed, period.as_of_s)
+    history = prepare_history(settings, tables, None, period.as_of_s)
     trained = [ranker for ranker in period.rankers if ranker in TRAINED]
     models = {ranker: _train(ranker, settings, history, period, report) for ranker in trained}
     shown = Shown(

@@ -62,7 +62,9 @@ class BatchSettings(BaseSettings):
         None, validation_alias="DATABASE_URL", description="Postgres; SQLite in the state folder without it"
     )
     redis_url: str | None = Field(None, validation_alias="REDIS_URL", description="an embedded server without it")
-    state: Path = Field(Path(".hourfeed"), description="folder of embedded services, models and quarantine files")
+    state: Path = Field(
+        Path(".hourfeed"), description="folder of embedded services, models, known text vectors and quarantine files"
+    )
     prefix: Annotated[str, AfterValidator(_without_colon_or_space)] = Field(
         "hourfeed", description="first part of every Redis key"
     )
@@ -99,6 +101,16 @@ class BatchSettings(BaseSettings):
     candidates: int = Field(
         1_000, ge=20, description="posts that each retriever hands to the ranker beyond full_catalogue_posts"
     )
+    text_encoder: str = Field(
+        "tfidf",
+        min_length=1,
+        description="what makes text vectors: `none`, `tfidf`, `minilm`, or a Hugging Face encoder by folder or name, "
+        "such as `distilbert-base-cased`; all but the first two need an extra",
+    )
+    text_pooling: Literal["mean", "cls"] = Field(
+        "mean", description="how the vectors of tokens become that of a text: their mean, or that of the first token"
+    )
+    text_clusters: int = Field(0, ge=0, le=255, description="k-means clusters of text vectors, as features; 0 for none")
     train_days: int = Field(28, ge=1, description="days before as-of from which training cases are drawn")
     train_groups: int = Field(12_000, ge=10, description="training cases (user, bucket) at most")
     train_negatives: int = Field(50, ge=5, description="sampled untouched posts in a training case")

@@ -79,7 +79,7 @@ class Shown:
 def replay_rules(settings: BatchSettings, tables: Tables, window: Window) -> Shown:
     """Replay the window under each row's rules."""
     positive = [action for action, relevance in settings.actions.items() if relevance > 0]
-    cases = find_cases(prepare_history(tables, None, settings.seed, window.begin_s), window, positive)
+    cases = find_cases(prepare_history(settings, tables, None, window.begin_s), window, positive)
     rows = {name: rules for name, rules in rows_of(rules_of(settings)).items() if _can_bite(rules, tables)}
     top = {name: np.full((len(cases), K), -1, dtype=np.int32) for name in rows}
     for history, model, tau_s in _refreshes(settings, tables, cases, window):
@@ -111,7 +111,7 @@ def _refreshes(
     for tau_s in np.unique(cases.tau_s).tolist():
         due_s = window.begin_s + (tau_s - window.begin_s) // window.retrain_s * window.retrain_s
         if history is None or due_s > trained_s:
-            history = prepare_history(tables, None, settings.seed, due_s)
+            history = prepare_history(settings, tables, None, due_s)
             model = train_model(settings, history, due_s, window.every_s, _Silent())
             trained_s = due_s
         yield history, model, tau_s

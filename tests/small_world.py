@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from batch.features.segments import build_segments
-from batch.features.text import TextEncoder
 from batch.features.view import History, build_history
 from batch.features.vocabulary import learn
 from batch.tables import HOUR_S, Column, Events, Posts, Tables, Users
+from batch.text.clusters import Clusters
+from batch.text.encoder import TextEncoder
 
 ACTIONS = {"view": 1, "like": 2}
 
@@ -62,11 +63,11 @@ def make_tables(
     )
 
 
-def make_history(tables: Tables, encoder: TextEncoder | None = None) -> History:
+def make_history(tables: Tables, encoder: TextEncoder | None = None, clusters: Clusters | None = None) -> History:
     """Return the history of hand-made tables."""
     texts: dict[str, Any] = {name: c for name, c in tables.users.profile.items() if c.dtype.kind == "O"}
     vocabularies = learn({**texts, "topic": tables.posts.topic})
-    return build_history(tables, vocabularies, build_segments(tables.users), encoder)
+    return build_history(tables, vocabularies, build_segments(tables.users), encoder, clusters)
 
 
 def random_events(n_events: int, n_users: int, n_posts: int, last_h: float, seed: int = 0) -> list[Event]:

@@ -37,12 +37,17 @@ def model_columns(view: View, without: Sequence[str] = ()) -> list[Column]:
     """
     several_topics = view.history.n_topics > 2  # the last one stands for "none"
     parts: tuple[Part, ...] = ("A", "B", "C") if several_topics else ("A", "C")
-    has = {"shown_known": view.history.shown_known, "network": view.network is not None}
+    history = view.history
+    has = {
+        "shown_known": history.shown_known,
+        "network": view.network is not None,
+        "clusters": history.clusters is not None,
+    }
     found = [Column(part, entry.name) for part in parts for entry in columns(part, **has)]
     found += [Column("A", name) for name in profile(view)]
-    known = {*FEATURES, *(column.name for column in found)}
+    names = {*FEATURES, *(column.name for column in found)}
     for pattern in without:
-        if not any(fnmatchcase(name, pattern) for name in known):
+        if not any(fnmatchcase(name, pattern) for name in names):
             msg = f"without_features names {pattern!r}, but no feature is called so; docs/features.md lists them"
             raise BatchError(msg)
     return [column for column in found if not any(fnmatchcase(column.name, pattern) for pattern in without)]

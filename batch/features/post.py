@@ -7,8 +7,6 @@ from batch.features.registry import Feature, feature, register
 from batch.features.view import View
 from batch.tables import HOUR_S, Floats
 
-TEXT_DIMS = 8
-
 for _hours in (1, 6, 24, 168):
     register(
         Feature(
@@ -67,28 +65,3 @@ def _age_h(view: View) -> Floats:
 @feature("topic", "post", "AC", "its topic, as a code by frequency")
 def _topic(view: View) -> Floats:
     return np.where(view.history.topic == view.history.n_topics - 1, np.nan, view.history.topic)
-
-
-@feature("text_length", "post", "AC", "characters of its text")
-def _text_length(view: View) -> Floats:
-    lengths = np.array([len(text) for text in view.history.tables.posts.text], dtype=np.float64)
-    return np.where(lengths == 0, np.nan, lengths)
-
-
-def _text_component(view: View, dim: int) -> Floats:
-    text = view.history.text
-    if text is None or dim >= text.shape[1]:
-        return np.full(view.n_posts, np.nan)
-    return text[:, dim].astype(np.float64)
-
-
-for _dim in range(TEXT_DIMS):
-    register(
-        Feature(
-            f"text_{_dim}",
-            "post",
-            "A",
-            f"component {_dim} of its text vector",
-            lambda view, dim=_dim: _text_component(view, dim),
-        )
-    )

@@ -30,7 +30,7 @@ class Feature:
     `user×post` are the axes. It returns float64 (float32 for `user×post`) of the shape that the axes say, NaN for
     missing. One that `needs_shown` is used only where some action means no more than "shown" (relevance 0): a rate
     against what was shown says nothing where only what users chose is known. One that `needs_network` is used only
-    where a neural recommender was trained for it.
+    where a neural recommender was trained for it, one that `needs_clusters` only where there are clusters of texts.
     """
 
     name: str
@@ -40,16 +40,19 @@ class Feature:
     compute: Compute
     needs_shown: bool = False
     needs_network: bool = False
+    needs_clusters: bool = False
 
 
 FEATURES: dict[str, Feature] = {}
 
 
-def feature(name: str, axes: Axes, parts: str, what: str, *, needs_shown: bool = False) -> Callable[[Compute], Compute]:
+def feature(
+    name: str, axes: Axes, parts: str, what: str, *, needs_shown: bool = False, needs_clusters: bool = False
+) -> Callable[[Compute], Compute]:
     """Declare the decorated function as the feature `name`, for the given parts ("A", "AC", …)."""
 
     def declare(compute: Compute) -> Compute:
-        register(Feature(name, axes, parts, what, compute, needs_shown))
+        register(Feature(name, axes, parts, what, compute, needs_shown, needs_clusters=needs_clusters))
         return compute
 
     return declare
@@ -67,10 +70,13 @@ def register(entry: Feature) -> None:
     FEATURES[entry.name] = entry
 
 
-def columns(part: Part, *, shown_known: bool, network: bool = False) -> list[Feature]:
-    """Return the features of a part, in the order of declaration."""
+def columns(part: Part, *, shown_known: bool, network: bool = False, clusters: bool = False) -> list[Feature]:
+    """Return the features of a part that can be used, in the order of declaration."""
     return [
         entry
         for entry in FEATURES.values()
-        if part in entry.parts and (shown_known or not entry.needs_shown) and (network or not entry.needs_network)
+        if part in entry.parts
+        and (shown_known or not entry.needs_shown)
+        and (network or not entry.needs_network)
+        and (clusters or not entry.needs_clusters)
     ]

@@ -11,10 +11,11 @@ from scipy import sparse
 
 from batch.features.segments import Segments
 from batch.features.signs import signs_of
-from batch.features.text import TextEncoder
 from batch.features.vocabulary import Vocabularies
 from batch.kernels import to_cosines
 from batch.tables import HOUR_S, Floats, Ints, Tables, is_number
+from batch.text.clusters import Clusters, nearest
+from batch.text.encoder import TextEncoder
 
 if TYPE_CHECKING:
     from batch.neural.network import Network
@@ -36,8 +37,9 @@ class History:
     first : bool, (n_events,), the event is the user's first on that post. by_user : int64, (n_events,), event indices
     by (user, time). start : int64, (n_users + 1,), where each user's events begin in `by_user`. strong : bool,
     (n_events,), the action says more than a view.
-    text : float32, (n_posts, dims), unit rows (zero where there is no text), or None; encoder : what made them. topic :
-    int64, (n_posts,), codes, the last of `n_topics` for posts without one. network : of the neural recommender, if any.
+    text : float32, (n_posts, dims), unit rows (zero where there is no text), or None; encoder : what made them;
+    clusters : of them, None without. topic : int64, (n_posts,), codes, the last of `n_topics` for posts without one.
+    network : of the neural recommender, if any.
     """
 
     tables: Tables
@@ -52,6 +54,7 @@ class History:
     n_topics: int
     encoder: TextEncoder | None
     network: "Network | None" = None
+    clusters: Clusters | None = None
     kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def once(self, name: str, compute: Callable[[], _T]) -> _T:
@@ -59,6 +62,18 @@ class History:
         if name not in self.kept:
             self.kept[name] = compute()
         return cast("_T", self.kept[name])
+
+    @cached_property
+    def cluster_distances(self) -> NDArray[np.float32]:
+        """Return each post's distances to all centres, NaN without text; (n_posts, n_clusters), 0 of them without."""
+        if self.text is None or self.clusters is None:
+            return np.zeros((len(self.tables.posts.ids), 0), dtype=np.float32)
+        return self.clusters.distances(self.text)
+
+    @cached_property
+    def cluster(self) -> Ints:
+        """Return each post's cluster, the number of clusters for one without text; shape (n_posts,)."""
+        return nearest(self.cluster_distances)
 
     @cached_property
     def profile(self) -> dict[str, Floats]:
@@ -88,7 +103,11 @@ class History:
 
 
 def build_history(
-    tables: Tables, vocabularies: Vocabularies, segments: Segments, encoder: TextEncoder | None
+    tables: Tables,
+    vocabularies: Vocabularies,
+    segments: Segments,
+    encoder: TextEncoder | None,
+    clusters: Clusters | None = None,
 ) -> History:
     """Order the events once, for all views."""
     events, n_users = tables.events, len(tables.users.ids)
@@ -109,6 +128,7 @@ def build_history(
         topic=np.where(np.isnan(topic), vocabularies.size("topic"), topic).astype(np.int64),
         n_topics=vocabularies.size("topic") + 1,
         encoder=encoder,
+        clusters=clusters,
     )
 
 

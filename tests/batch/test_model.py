@@ -9,9 +9,9 @@ import pytest
 
 from batch.errors import BatchError
 from batch.features.matrix import Column
-from batch.features.text import fit_encoder
 from batch.features.vocabulary import Vocabularies
 from batch.model import Model, load_model, remove_old_models, save_model
+from batch.text.tfidf import fit_tfidf
 
 TEXTS = [f"{word} number{place % 4}" for place, word in enumerate(["sun", "rain", "goal", "vote"] * 5)]
 
@@ -19,7 +19,7 @@ TEXTS = [f"{word} number{place % 4}" for place, word in enumerate(["sun", "rain"
 def make_model(trained_as_of_s: int = 3600) -> Model:
     columns = (Column("A", "knn"), Column("C", "age_h"), Column("A", "profile.land"))
     vocabularies = Vocabularies({"topic": ("sport", "tech"), "land": ("Österreich",)})
-    return Model("tree\n", columns, vocabularies, fit_encoder(TEXTS, seed=0), trained_as_of_s, 5, 50)
+    return Model("tree\n", columns, vocabularies, fit_tfidf(TEXTS, seed=0), trained_as_of_s, 5, 50)
 
 
 def test_a_saved_model_reads_back_the_same(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_model_with_unknown_features_is_refused_by_their_names(tmp_path: Path)
 
 
 def test_similar_texts_are_near_and_empty_ones_nowhere() -> None:
-    encoder = fit_encoder(TEXTS, seed=0)
+    encoder = fit_tfidf(TEXTS, seed=0)
     assert encoder is not None
     sun, same, goal, nothing = encoder.encode(["sun number1", "number1 sun", "goal number2", "…"])
     np.testing.assert_allclose(sun, same)
@@ -86,6 +86,6 @@ def test_similar_texts_are_near_and_empty_ones_nowhere() -> None:
 
 
 def test_too_few_or_too_different_texts_give_no_encoder() -> None:
-    assert fit_encoder(["one", "two"], seed=0) is None
-    assert fit_encoder([f"word{place}" for place in range(20)], seed=0) is None
-    assert fit_encoder([""] * 50, seed=0) is None
+    assert fit_tfidf(["one", "two"], seed=0) is None
+    assert fit_tfidf([f"word{place}" for place in range(20)], seed=0) is None
+    assert fit_tfidf([""] * 50, seed=0) is None

@@ -43,7 +43,7 @@ class _Silent:
 
 def all_as_of(settings: BatchSettings, tables: Tables, tau_s: int) -> dict[str, bytes]:
     """Return all that a batch at τ makes, by name: every column of the matrix, the model, each ranker's slates."""
-    history = prepare_history(tables, None, settings.seed, tau_s)
+    history = prepare_history(settings, tables, None, tau_s)
     view = view_at(settings, history, tau_s)
     buckets = range(tau_s // HOUR_S, tau_s // HOUR_S + settings.hours)
     known = np.unique(tables.events.user[: view.n_events]).astype(np.int64)
@@ -118,7 +118,7 @@ def _varied(events: list[tuple[float, int, int, str]], variant: str) -> list[tup
     return [*before, *other, at_tau] if variant == "made into something else" else [*events, *other, at_tau]
 
 
-SETTINGS = BatchSettings(hours=6, trees=20, train_groups=600, train_negatives=10)
+SETTINGS = BatchSettings(hours=6, trees=20, train_groups=600, train_negatives=10, text_clusters=5)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -130,7 +130,7 @@ def test_scores_are_those_of_the_posts_shown() -> None:
     case = len(result.cases) - 1
     user, at_s, tau_s = (int(part[case]) for part in (result.cases.user, result.cases.at_s, result.cases.tau_s))
     model = result.models["lightgbm"][-1]
-    view = view_at(SETTINGS, prepare_history(result.tables, None, 0, model.trained_as_of_s), tau_s)
+    view = view_at(SETTINGS, prepare_history(SETTINGS, result.tables, None, model.trained_as_of_s), tau_s)
     scorer = make_scorer("lightgbm", model, view, range(at_s // HOUR_S, at_s // HOUR_S + 1))
     total = scorer.pair_scores(np.array([user]))[0] + scorer.hour_scores[:, 0]
     total += scorer.topic_scores(np.array([user]))[0, view.history.topic[view.pool], 0]

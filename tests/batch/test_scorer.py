@@ -14,11 +14,11 @@ from batch.cases import Cases
 from batch.errors import BatchError
 from batch.features.matrix import Column, gather, model_columns
 from batch.features.registry import Part
-from batch.features.text import fit_encoder
 from batch.features.view import History, View
 from batch.model import Model
 from batch.scorer import SeparableScorer
 from batch.tables import HOUR_S
+from batch.text.tfidf import fit_tfidf
 from batch.train import Training, as_booster, train_trees
 from batch.trees import parse_trees
 
@@ -42,7 +42,7 @@ def make_world(seed: int) -> History:
         author=["10", "x", ""] * 10,
         profile={"age": ages, "country": country},
     )
-    return make_history(tables, fit_encoder(text, seed=0))
+    return make_history(tables, fit_tfidf(text, seed=0))
 
 
 def train(history: History, seed: int, leaves: int = 31, trees: int = 30) -> tuple[View, Model]:

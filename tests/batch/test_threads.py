@@ -5,9 +5,9 @@ from small_world import make_history, make_tables
 from threadpoolctl import threadpool_limits
 
 from batch.features.registry import FEATURES
-from batch.features.text import fit_encoder
 from batch.features.view import View
 from batch.tables import HOUR_S
+from batch.text.tfidf import fit_tfidf
 
 
 def texts(n_posts: int) -> list[str]:
@@ -21,7 +21,7 @@ def test_text_vectors_and_matches_do_not_depend_on_the_threads_of_blas() -> None
     found = []
     for threads in (1, 2):
         with threadpool_limits(threads, "blas"):
-            encoder = fit_encoder(written, seed=0)
+            encoder = fit_tfidf(written, seed=0)
             assert encoder is not None
             history = make_history(make_tables(events, n_users=90, n_posts=700, text=written), encoder)
             match = FEATURES["text_match"].compute(View(history, 100 * HOUR_S), np.arange(90))

@@ -13,7 +13,6 @@ from batch.candidates import retrievers
 from batch.errors import BatchError
 from batch.evaluate import summarise
 from batch.features.matrix import gather
-from batch.features.text import fit_encoder
 from batch.features.view import History, View
 from batch.model import Model, load_model, save_model
 from batch.neural.inputs import post_columns, post_side
@@ -26,6 +25,7 @@ from batch.replay import Window, replay
 from batch.scorer import SeparableScorer
 from batch.settings import BatchSettings
 from batch.tables import HOUR_S, Tables
+from batch.text.tfidf import fit_tfidf
 from batch.train import as_booster
 
 torch = needs("torch")
@@ -65,7 +65,7 @@ def make_world(last_h: float = AS_OF_H, seed: int = 3) -> Tables:
 
 
 def history_of(tables: Tables) -> History:
-    return make_history(tables, fit_encoder(tables.posts.text.tolist(), seed=0))
+    return make_history(tables, fit_tfidf(tables.posts.text.tolist(), seed=0))
 
 
 def train(history: History, settings: BatchSettings = SETTINGS, as_of_h: int = 150) -> Model:
