@@ -16,7 +16,7 @@ _RESAMPLES = 1_000
 
 
 def hits_of(top: NDArray[np.int32], relevant: Sequence[Ints]) -> Hits:
-    """Return which places of each case's list, int32 (n_cases, k), hold one of its relevant posts."""
+    """Return which places of each case's list, int32 (n_cases, k), -1 for none, hold one of its relevant posts."""
     counts = np.array([len(posts) for posts in relevant], dtype=np.int64)
     case = np.repeat(np.arange(len(relevant)), counts)
     wanted = case * 2**32 + np.concatenate([np.zeros(0, dtype=np.int64), *relevant])

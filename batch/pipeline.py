@@ -3,18 +3,20 @@
 import hashlib
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from redis import Redis
 from sqlalchemy import Engine
 
 from batch import publish
+from batch.alike import PLACES, refuse_alike, share_alike
 from batch.candidates import pool_at
 from batch.cases import Sampling, draw_cases, draw_rows, moments_before, split_s
 from batch.errors import BatchError
@@ -41,6 +43,9 @@ from slates.generations import GenerationWriter, listpack_warning, new_generatio
 from slates.keys import Keys
 from slates.lock import RunLock
 from slates.manifest import Manifest
+
+if TYPE_CHECKING:
+    from batch.gate import Verdict
 
 _T = TypeVar("_T")
 KEEP_MODELS = 10
@@ -96,12 +101,17 @@ def run_batch(
     as_of: datetime,
     report: Report,
     model_path: Path | None = None,
+    *,
+    force: bool = False,
 ) -> Manifest:
     """Compute and publish the slates of `settings.hours` buckets from `as_of` on; return the live manifest.
 
-    With `model_path` a saved model scores, else one is trained and saved. Raises BatchError, SourceError or SlatesError
-    with the live generation untouched.
+    With `model_path` a saved model scores, else one is trained and saved, unless the gate finds a baseline better.
+    Raises BatchError, SourceError or SlatesError with the live generation untouched; with `force` not because nearly
+    everybody would get the same posts.
     """
+    from batch.gate import judge  # not at the top: its replay runs the stages below
+
     keys, clock = Keys(settings.prefix), _Clock()
     with RunLock(redis, keys) as lock:
         with clock.stage("read"):
@@ -109,25 +119,28 @@ def run_batch(
         with clock.stage("features"):
             saved = load_model(model_path, settings.state / CACHE) if model_path else None
             history = prepare_history(settings, tables, saved, tables.as_of_s)
+        ranker: str = settings.ranker
+        verdict, refresh_s = None, _refresh_s(settings, as_of)
+        if ranker in TRAINED and saved is None and settings.gate_days:
+            with clock.stage("gate"):
+                verdict = judge(settings, tables, refresh_s, report)
+            ranker = verdict.chosen if verdict else ranker
         with clock.stage("train"):
-            model = saved or (
-                train_model(settings, history, tables.as_of_s, _refresh_s(settings, as_of), report)
-                if settings.ranker in TRAINED
-                else None
-            )
+            model = saved
+            if ranker in TRAINED and saved is None:
+                model = train_model(settings, history, tables.as_of_s, refresh_s, report)
             history = with_network(history, model)
         with clock.stage("candidates"):
             view = view_at(settings, history, tables.as_of_s)
             _refuse_nothing_to_show(view)
         with clock.stage("rank"):
-            ranker = ranker_that_can(settings.ranker, model)
+            ranker = ranker_that_can(ranker, model)
             scorer = make_scorer(ranker, model, view, _buckets(settings, tables))
         if model is not None:
             save_model(model, settings.state / "models")
             remove_old_models(settings.state / "models", KEEP_MODELS)
-        return _publish(
-            settings, redis, lock, clock, report, _Ranked(view, scorer, ranker, model if ranker in TRAINED else None)
-        )
+        ranked = _Ranked(view, scorer, ranker, model if ranker in TRAINED else None, verdict)
+        return _publish(settings, redis, lock, clock, report, ranked, force=force)
 
 
 def read_at(settings: BatchSettings, engine: Engine, as_of: datetime, report: Report) -> Tables:
@@ -293,10 +306,18 @@ class _Ranked:
     scorer: Scorer
     ranker: str
     model: Model | None
+    verdict: "Verdict | None"
 
 
 def _publish(
-    settings: BatchSettings, redis: Redis, lock: RunLock, clock: _Clock, report: Report, ranked: _Ranked
+    settings: BatchSettings,
+    redis: Redis,
+    lock: RunLock,
+    clock: _Clock,
+    report: Report,
+    ranked: _Ranked,
+    *,
+    force: bool,
 ) -> Manifest:
     view, keys, keep = ranked.view, Keys(settings.prefix), settings.keep_generations
     tables = view.history.tables
@@ -312,6 +333,7 @@ def _publish(
     writer = GenerationWriter(redis, keys, lock, manifest, ttl_s=ttl_s, batch=settings.publish_batch)
     encoder = publish.SlateEncoder(keys, manifest.id, tables.posts)
     acted, explored = acted_on_at(settings, view), 0
+    first_places: list[NDArray[np.int32]] = []
     chunks = make_slates(ranked.scorer, view, acted, settings.hours, settings.top_n, rules_of(settings))
     in_shared = publish.acted_in_shared(acted, shared, view.n_posts)
     with clock.stage("publish"):
@@ -324,8 +346,12 @@ def _publish(
         with clock.stage("publish"):
             writer.write_shard(shard, publish.user_rows(chunk, tables, shared, in_shared, names, encoder))
         explored += chunk.explored
+        first_places.append(_earned(chunk.posts[:, 0], manifest.explore_places))
         report.stage("publish", chunk.begin + len(chunk.posts), view.n_users)
     with clock.stage("verify"):
+        alike = share_alike(np.concatenate(first_places), acted, view)
+        if not force:
+            refuse_alike(alike, ranked.ranker)
         writer.verify(_expected_fields(manifest, shared, in_shared))
     warning = listpack_warning(redis, writer.written.longest)
     if warning:
@@ -338,6 +364,7 @@ def _publish(
             shards=len(writer.shards),
             slate_bytes=writer.written.bytes,
             explored=explored,
+            alike=alike,
             seconds=dict(clock.seconds),
         )
         live = writer.flip(finished)
@@ -373,7 +400,14 @@ def _manifest(settings: BatchSettings, seq: int, ranked: _Ranked) -> Manifest:
         config_digest=config_digest(settings),
         quarantined=tables.quarantined,
         explore_places=rules_of(settings).explored_in(settings.top_n),
+        gate=ranked.verdict.as_told() if ranked.verdict else {},
     )
+
+
+def _earned(posts: NDArray[np.int32], explore_places: Sequence[int]) -> NDArray[np.int32]:
+    """Return the first posts of slates that stand at their place by score, not to be explored."""
+    places = [place for place in range(posts.shape[1]) if place + 1 not in explore_places]
+    return np.ascontiguousarray(posts[:, places[:PLACES]])
 
 
 def config_digest(settings: BatchSettings) -> str:

@@ -95,6 +95,13 @@ class BatchSettings(BaseSettings):
         0.05, ge=0, le=1, description="a batch stops when more of the events are unusable"
     )
 
+    gate_days: float = Field(
+        3,
+        ge=0,
+        le=28,
+        description="latest days on which the trained ranker must hold its own against baselines; 0: no test",
+    )
+    gate_every_h: float = Field(24, ge=0, description="hours for which the outcome of that comparison holds")
     full_catalogue_posts: int = Field(
         20_000, ge=1, description="up to this many posts all are scored; beyond, retrieved ones"
     )

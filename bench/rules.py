@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batch.features.view import History
+from batch.gate import positive_actions
 from batch.metrics import hit_rate_at_k, hits_of, interval_95
 from batch.model import Model
 from batch.pipeline import acted_on_at, prepare_history, ranker_that_can, read_at, train_model, view_at
@@ -78,8 +79,8 @@ class Shown:
 
 def replay_rules(settings: BatchSettings, tables: Tables, window: Window) -> Shown:
     """Replay the window under each row's rules."""
-    positive = [action for action, relevance in settings.actions.items() if relevance > 0]
-    cases = find_cases(prepare_history(settings, tables, None, window.begin_s), window, positive)
+    history = prepare_history(settings, tables, None, window.begin_s)
+    cases = find_cases(history, window, positive_actions(tables))
     rows = {name: rules for name, rules in rows_of(rules_of(settings)).items() if _can_bite(rules, tables)}
     top = {name: np.full((len(cases), K), -1, dtype=np.int32) for name in rows}
     for history, model, tau_s in _refreshes(settings, tables, cases, window):

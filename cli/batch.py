@@ -21,22 +21,25 @@ from source.engine import open_engine
 @click.option(
     "--model", "model_path", type=click.Path(path_type=Path), help="Score with this saved model, do not train."
 )
-def command(as_of: str | None, hours: int | None, top_n: int | None, model_path: Path | None) -> None:
+@click.option("--force", is_flag=True, help="Publish even where nearly everybody would get the same posts.")
+def command(as_of: str | None, hours: int | None, top_n: int | None, model_path: Path | None, *, force: bool) -> None:
     """Read the log, rank every user's posts for each of the coming hours, and publish the slates.
 
     Readers see the old slates whole until the new ones are complete.
     """
     settings = read_settings(BatchSettings, hours=hours, top_n=top_n)
     moment = parse_time("--as-of", as_of) if as_of else datetime.now(UTC).replace(microsecond=0)
-    click.echo(summary(publish_once(settings, moment, model_path)))
+    click.echo(summary(publish_once(settings, moment, model_path, force=force)))
 
 
-def publish_once(settings: BatchSettings, as_of: datetime, model_path: Path | None = None) -> Manifest:
+def publish_once(
+    settings: BatchSettings, as_of: datetime, model_path: Path | None = None, *, force: bool = False
+) -> Manifest:
     """Run one batch with the database and the Redis of the settings, showing its progress."""
     engine = open_engine(settings.database_url, settings.state)
     try:
         with open_redis(settings) as redis, StageProgress() as progress:
-            return run_batch(settings, engine, redis, as_of, progress, model_path)
+            return run_batch(settings, engine, redis, as_of, progress, model_path, force=force)
     finally:
         engine.dispose()
 

@@ -8,9 +8,11 @@ from batch.settings import BatchSettings
 from cli.context import open_redis, parse_time, read_settings
 from slates.bucket import bucket_name, bucket_of
 from slates.errors import NoGenerationError
+from slates.generations import read_manifest
 from slates.keys import Keys
 from slates.lookup import Lookup
 from slates.posts import read_posts
+from slates.verdict import verdict_line
 
 
 @click.group("show")
@@ -30,7 +32,10 @@ def show_user(user_id: str, at: str | None, limit: int) -> None:
     with open_redis(settings, only_look=True) as redis:
         feed = Lookup(redis, keys).feed(user_id, bucket_of(moment), limit)
         posts = read_posts(redis, keys, feed.post_ids)
+        manifest = read_manifest(redis, keys, feed.generation)
     click.echo(f"user {user_id}, {bucket_name(feed.bucket)}, rung {feed.rung}, generation {feed.generation}")
+    if manifest is not None:
+        click.echo(f"ranker {manifest.ranker}; gate: {verdict_line(manifest.gate)}")
     for place, post_id in enumerate(feed.post_ids, start=1):
         text, topic = posts.get(post_id, ("", ""))
         click.echo(f"{place:>3}  {post_id:<22} {topic:<14} {' '.join(text.split())[:80]}")

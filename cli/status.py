@@ -10,6 +10,7 @@ from slates.bucket import bucket_name
 from slates.generations import list_generations, live_generation
 from slates.keys import Keys
 from slates.manifest import Manifest
+from slates.verdict import verdict_line
 
 
 @click.command("status")
@@ -45,6 +46,8 @@ def describe(manifest: Manifest, now: datetime) -> dict[str, str]:
         "segments": f"{manifest.segments}",
         "explored": _explored(manifest),
         "ranker": manifest.ranker,
+        "gate": verdict_line(manifest.gate),
+        "alike": "not known" if manifest.alike is None else f"{manifest.alike:.1%} of users get what everybody gets",
         "model": manifest.model_digest or "none",
         "settings": manifest.config_digest,
         "quarantined": f"{manifest.quarantined:,} events",

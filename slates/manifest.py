@@ -21,7 +21,9 @@ class Manifest:
 
     `first_bucket` and `last_bucket` are hours since 1970 (see slates.bucket); times are aware and in UTC, to the
     second. `slate_bytes` counts the slates as encoded, without Redis's own overhead. `explore_places` are places of a
-    slate, from 1 on; `explored` counts those that explore, over all slates. `seconds` is by stage.
+    slate, from 1 on; `explored` counts those that explore, over all slates. `gate` is what the trained
+    ranker was compared with, and how it came out; `alike` the share of users who get what everybody gets, None where
+    there are too few to say. `seconds` is by stage.
     """
 
     id: str
@@ -49,6 +51,8 @@ class Manifest:
     previous: str = ""
     explore_places: tuple[int, ...] = ()
     explored: int = 0
+    gate: Mapping[str, Any] = field(default_factory=dict)
+    alike: float | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -83,7 +87,8 @@ class Manifest:
 
 
 _NAMES = {entry.name: entry.type for entry in fields(Manifest)}
-_ADDED = {"explore_places", "explored"}
+_ADDED = {"explore_places", "explored", "gate", "alike"}
+_JSON = {"seconds", "gate"}
 _TIMES = {"as_of", "started_at", "built_at"}
 _BUCKETS = {"first_bucket", "last_bucket"}
 _COUNTS = {name for name, kind in _NAMES.items() if kind is int} - _BUCKETS
@@ -94,10 +99,12 @@ def _write(name: str, value: Any) -> str:
         return value.astimezone(UTC).strftime(_TIME_FORMAT).rjust(20, "0") if value else ""
     if name in _BUCKETS:
         return bucket_name(value)
-    if name == "seconds":
+    if name in _JSON:
         return json.dumps(value, separators=(",", ":"))
     if name == "explore_places":
         return " ".join(map(str, value))
+    if name == "alike":
+        return "" if value is None else f"{value:.4f}"
     return str(value)
 
 
@@ -110,4 +117,6 @@ def _read(name: str, text: str) -> Any:
         return int(text)
     if name == "explore_places":
         return tuple(map(int, text.split()))
-    return json.loads(text) if name == "seconds" else text
+    if name == "alike":
+        return float(text) if text else None
+    return json.loads(text) if name in _JSON else text

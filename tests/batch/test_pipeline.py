@@ -11,7 +11,9 @@ from redis import Redis
 from sqlalchemy import Engine, text
 
 from batch.errors import BatchError
+from batch.gate import Verdict
 from batch.pipeline import FALLBACK_RANKER, run_batch
+from batch.rank import make_scorer
 from batch.settings import BatchSettings
 from demo.parameters import Parameters
 from demo.simulate import simulate
@@ -67,7 +69,7 @@ def engine(network: Path) -> Iterator[Engine]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> BatchSettings:
-    return BatchSettings(state=tmp_path, hours=6, top_n=8, trees=30, train_groups=400, train_negatives=30)
+    return BatchSettings(state=tmp_path, hours=6, top_n=8, trees=30, train_groups=400, train_negatives=30, gate_days=0)
 
 
 def slates_of(redis: Redis, manifest: Manifest) -> Slates:
@@ -83,9 +85,15 @@ def between(begin: datetime, end: datetime) -> dict[str, str]:
 
 
 def publish(
-    settings: BatchSettings, engine: Engine, redis: Redis, model: Path | None = None, as_of: datetime = AS_OF
+    settings: BatchSettings,
+    engine: Engine,
+    redis: Redis,
+    model: Path | None = None,
+    as_of: datetime = AS_OF,
+    *,
+    force: bool = False,
 ) -> tuple[Manifest, Slates]:
-    manifest = run_batch(settings, engine, redis, as_of, Notes(), model)
+    manifest = run_batch(settings, engine, redis, as_of, Notes(), model, force=force)
     return manifest, slates_of(redis, manifest)
 
 
@@ -215,6 +223,50 @@ def test_rules_hold_in_what_is_published_and_the_manifest_counts_what_is_explore
     explored, shown = ({head[3] for head in heads(found)} for found in (slates, before))
     assert 5 < len(explored) <= 20  # a twentieth of at most 400 posts
     assert explored - shown
+
+
+def test_what_the_gate_found_is_published_and_the_manifest_says_so(
+    settings: BatchSettings, engine: Engine, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gated, notes = settings.model_copy(update={"gate_days": 1}), Notes()
+    manifest = run_batch(gated, engine, redis_client, AS_OF, notes)
+    found = manifest.gate
+    better = found["trained"] >= found["of_baseline"]
+    assert found["chosen"] == manifest.ranker == ("lightgbm" if better else found["baseline"])
+    assert bool(manifest.model_digest) == better
+    assert found["difference"] == pytest.approx(found["trained"] - found["of_baseline"], abs=1e-3)
+    assert found["cases"] >= found["users"] > 20
+    assert found["begin"] < found["as_of"] == "2026-02-27T19:00:00Z"
+    assert "gate: replay" in notes.stages
+    assert any(note.startswith(f"gate: {manifest.ranker} chosen") for note in notes.notes)
+    live = live_generation(redis_client, KEYS)
+    assert live is not None
+    assert live.gate == found
+    lost = Verdict("popular_6h", 0.4, "popular_6h", 0.5, -0.1, 0.05, 300, 100, 0, int(AS_OF.timestamp()))
+    monkeypatch.setattr("batch.gate.compare", lambda *_: lost)
+    manifest, _ = publish(gated.model_copy(update={"gate_every_h": 0}), engine, redis_client)
+    assert (manifest.ranker, manifest.model_digest, manifest.gate["chosen"]) == ("popular_6h", "", "popular_6h")
+    assert manifest.seconds["train"] < 0.1  # the second training is spared
+
+
+def test_a_ranker_that_gives_everybody_the_same_is_not_published_unless_forced(
+    settings: BatchSettings, engine: Engine, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, _ = publish(settings, engine, redis_client)
+    assert before.alike is not None
+    assert before.alike < 0.5
+    monkeypatch.setattr(
+        "batch.pipeline.make_scorer", lambda _ranker, _model, view, buckets: make_scorer("newest", None, view, buckets)
+    )
+    with pytest.raises(BatchError, match=r"of the users with a history would get the same 5 posts .* --force"):
+        publish(settings, engine, redis_client)
+    live = live_generation(redis_client, KEYS)
+    assert live is not None
+    assert live.id == before.id
+    forced, _ = publish(settings, engine, redis_client, force=True)
+    assert (forced.ranker, forced.alike, forced.previous) == ("lightgbm", 1.0, before.id)
+    chosen, _ = publish(settings.model_copy(update={"ranker": "newest"}), engine, redis_client)
+    assert (chosen.alike, chosen.state) == (1.0, "live")
 
 
 def test_a_saved_model_gives_the_slates_that_its_own_run_gave(

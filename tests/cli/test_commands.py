@@ -81,7 +81,7 @@ def test_status_show_and_rollback_on_two_generations(tmp_path: Path, redis_url: 
     assert "superseded" in status.stdout
 
     shown = hourfeed("show", "user", "7", "--at", "2021-12-20T15:30", "--limit", "2", folder=tmp_path, env=env)
-    assert [line.split()[1] for line in shown.stdout.splitlines()[1:]] == ["5", "6"]
+    assert [line.split()[1] for line in shown.stdout.splitlines()[2:]] == ["5", "6"]
     assert "generation new" in shown.stdout
 
     post = hourfeed("show", "post", "6", folder=tmp_path, env=env)

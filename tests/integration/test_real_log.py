@@ -29,7 +29,7 @@ class _Silent:
 
 def publish(folder: Path, database_url: str | None, state: Path, redis: Redis) -> tuple[Manifest, list[str]]:
     """Load a folder and publish it; return the live manifest and the ids of its users."""
-    settings = BatchSettings(state=state, trees=20, train_groups=1500)
+    settings = BatchSettings(state=state, trees=20, train_groups=1500, gate_days=0)
     engine = open_engine(database_url, state)
     try:
         load_folder(folder, engine, settings.source, settings.actions, state / "quarantine")

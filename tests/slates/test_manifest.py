@@ -35,6 +35,8 @@ MANIFEST = Manifest(
     previous="20211220T140000-6",
     explore_places=(4, 5),
     explored=95,
+    gate={"chosen": "lightgbm", "difference": 0.05},
+    alike=0.031,
     seconds={"read": 1.5, "score": 2.0},
 )
 HASH = {
@@ -63,6 +65,8 @@ HASH = {
     "previous": "20211220T140000-6",
     "explore_places": "4 5",
     "explored": "95",
+    "gate": '{"chosen":"lightgbm","difference":0.05}',
+    "alike": "0.0310",
     "seconds": '{"read":1.5,"score":2.0}',
 }
 
@@ -97,8 +101,9 @@ def test_fields_of_a_later_version_are_passed_over() -> None:
 
 def test_a_manifest_of_an_earlier_version_is_read_with_defaults() -> None:
     raw = stored()
-    del raw[b"explore_places"], raw[b"explored"]
-    assert Manifest.from_hash(raw) == replace(MANIFEST, explore_places=(), explored=0)
+    del raw[b"explore_places"], raw[b"explored"], raw[b"gate"], raw[b"alike"]
+    assert Manifest.from_hash(raw) == replace(MANIFEST, explore_places=(), explored=0, gate={}, alike=None)
+    assert Manifest.from_hash({**raw, b"alike": b""}).alike is None
 
 
 def test_a_missing_field_is_named() -> None:
@@ -113,6 +118,8 @@ def test_a_missing_field_is_named() -> None:
     [
         ("users", "many"),
         ("explore_places", "4,5"),
+        ("gate", "yes"),
+        ("alike", "much"),
         ("as_of", "yesterday"),
         ("seconds", "{"),
         ("first_bucket", "noon"),
