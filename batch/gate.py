@@ -19,7 +19,6 @@ from batch.settings import BatchSettings
 from batch.tables import HOUR_S, Tables
 from slates.verdict import verdict_line
 
-TRAINED = "lightgbm"
 BASELINES = ("popular_24h", "popular_6h", "popular_1h", "popular_decay", "item_knn_recency", "user_knn_trend")
 """What the trained ranker has to beat: cheap, and each the best one on some kind of log."""
 K = 5
@@ -79,24 +78,24 @@ def judge(settings: BatchSettings, tables: Tables, refresh_s: float, report: Rep
 
 def compare(settings: BatchSettings, tables: Tables, refresh_s: float, report: Report) -> Verdict | None:
     """Hold out the latest days, train on what was before, and replay both; None as in `judge`."""
-    begin_s = tables.as_of_s - _held_out_s(settings, tables)
+    trained, begin_s = settings.ranker, tables.as_of_s - _held_out_s(settings, tables)
     every_s = max(60, int(min(refresh_s, settings.hours * HOUR_S)))
     window = Window(begin_s, tables.as_of_s, every_s, tables.as_of_s - begin_s)
     history = prepare_history(settings, tables, None, begin_s)
     cases = _some(find_cases(history, window, positive_actions(tables)), len(tables.events.at_s), settings.seed)
     if len(cases) < _FEWEST_CASES:
         return None
-    period = Period(settings, begin_s, every_s, (TRAINED, *BASELINES), K, cases)
+    period = Period(settings, begin_s, every_s, (trained, *BASELINES), K, cases)
     shown = replay_period(tables, period, report)
-    if shown.models[TRAINED] is None:
+    if shown.models[trained] is None:
         return None
     hit = {ranker: hit_rate_at_k(hits_of(top, cases.posts)) for ranker, top in shown.top.items()}
     best = max(BASELINES, key=lambda baseline: float(hit[baseline].mean()))
-    apart = hit[TRAINED] - hit[best]
+    apart = hit[trained] - hit[best]
     spread = interval_95(apart, cases.user)
     return Verdict(
-        chosen=best if apart.mean() < 0 else TRAINED,
-        trained=float(hit[TRAINED].mean()),
+        chosen=best if apart.mean() < 0 else trained,
+        trained=float(hit[trained].mean()),
         baseline=best,
         of_baseline=float(hit[best].mean()),
         difference=float(apart.mean()),

@@ -9,7 +9,7 @@ from small_world import Event, make_tables
 
 from batch import gate
 from batch.features.vocabulary import Vocabularies
-from batch.gate import BASELINES, TRAINED, Verdict, compare, judge, positive_actions
+from batch.gate import BASELINES, Verdict, compare, judge, positive_actions
 from batch.model import Model
 from batch.replay import Period, Shown, replay_period
 from batch.settings import BatchSettings
@@ -18,6 +18,7 @@ from batch.tables import HOUR_S, Events, Tables
 N_USERS, N_POSTS, AS_OF_H = 30, 300, 240.0
 
 
+TRAINED = "lightgbm"
 MODEL = Model("", (), Vocabularies({}), None, 0, 0, 0)
 
 
