@@ -125,7 +125,7 @@ class BatchSettings(BaseSettings):
     leaves: int = Field(16, ge=2, le=32, description="leaves of a tree")
     learning_rate: float = Field(0.08, gt=0, le=1, description="how much each tree counts")
     without_features: tuple[str, ...] = Field(
-        ("als",),
+        ("als", "user_knn"),
         description="features of docs/features.md that the ranker does without, as names or patterns (`text_*`)",
     )
     neural_feature: bool = Field(
