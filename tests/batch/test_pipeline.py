@@ -267,6 +267,10 @@ def test_a_ranker_that_gives_everybody_the_same_is_not_published_unless_forced(
     assert (forced.ranker, forced.alike, forced.previous) == ("lightgbm", 1.0, before.id)
     chosen, _ = publish(settings.model_copy(update={"ranker": "newest"}), engine, redis_client)
     assert (chosen.alike, chosen.state) == (1.0, "live")
+    won = Verdict("item_knn", 0.4, "item_knn", 0.5, -0.1, 0.05, 300, 100, 0, int(AS_OF.timestamp()))
+    monkeypatch.setattr("batch.gate.compare", lambda *_: won)
+    gated, _ = publish(settings.model_copy(update={"gate_days": 1}), engine, redis_client)
+    assert (gated.ranker, gated.alike) == ("item_knn", 1.0)
 
 
 def test_a_saved_model_gives_the_slates_that_its_own_run_gave(
