@@ -2,7 +2,7 @@
 
 A run at τ publishes buckets τ … τ + hours and knows nothing after τ. So a case is (user, bucket, lag) with the features
 as of a past moment, and the posts that the user touched for the first time in that bucket against sampled untouched
-ones; or, where some action means no more than "shown" (relevance 0), against those that were shown.
+ones. Where the log holds what was shown (some action of relevance 0), the cases are those of shown_rows.py.
 """
 
 import math
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from batch.features.matrix import Column, gather
 from batch.features.view import History, View
+from batch.shown_rows import shown_moments, shown_rows
 from batch.tables import HOUR_S, Ints
 
 _FEWEST_MOMENTS, _MOST_MOMENTS = 60, 672
@@ -76,6 +77,8 @@ def moments_before(history: History, as_of_s: int, sampling: Sampling) -> list[i
         return []
     first = int(times[0])
     begin = max(as_of_s - sampling.days * 24 * HOUR_S, first + int(_WARM_UP * (as_of_s - first)), sampling.since_s)
+    if history.shown_known:
+        return shown_moments(begin, as_of_s)
     most = min(_MOST_MOMENTS, max(_FEWEST_MOMENTS, _EVENTS_LOOKED_THROUGH // len(times)))
     step = max(1, -(-(as_of_s - begin) // (most * HOUR_S)))
     while math.gcd(step, 24) > 1:  # else some hours of the day would never be met
@@ -122,12 +125,17 @@ def draw_rows(
     progress: Callable[[int, int], None],
 ) -> Iterator[tuple[View, Rows]]:
     """Draw the cases of past moments, without features yet; moments without any are passed over."""
+    ends = [*moments[1:], as_of_s]
     for place, moment_s in enumerate(moments):
         view = View(history, moment_s)
         view.pool = pool_at(view)
         random = np.random.default_rng([sampling.seed, moment_s])
-        rows = _rows_at(view, as_of_s, sampling, sampling.groups // len(moments) + 1, random)
-        if rows is not None:
+        share = sampling.groups // len(moments) + 1
+        if history.shown_known:
+            rows = Rows(*shown_rows(view, ends[place], share, random))
+        else:
+            rows = _rows_at(view, as_of_s, sampling, share, random)
+        if len(rows.user):
             yield view, rows
         progress(place + 1, len(moments))
 
@@ -138,7 +146,7 @@ def _no_cases(columns: list[Column]) -> Cases:
     )
 
 
-def _rows_at(view: View, as_of_s: int, sampling: Sampling, most: int, random: np.random.Generator) -> Rows | None:
+def _rows_at(view: View, as_of_s: int, sampling: Sampling, most: int, random: np.random.Generator) -> Rows:
     user, bucket, place, grade = _touched(view, as_of_s, sampling.hours)
     case = user * 2**31 + bucket
     met, n_posts = np.unique(case, return_counts=True)
@@ -146,11 +154,11 @@ def _rows_at(view: View, as_of_s: int, sampling: Sampling, most: int, random: np
     next_run = view.tau_s // HOUR_S + sampling.refresh_h
     chosen = _choose(chosen, chosen % 2**31 < next_run, most, random)
     if not len(chosen):
-        return None
+        none = np.zeros(0, dtype=np.int64)
+        return Rows(none, none, none, none.astype(np.int32), none)
     kept = np.isin(case, chosen)
     at = np.searchsorted(chosen, case[kept])
-    negatives = 0 if view.history.shown_known else sampling.negatives
-    against = _untouched(view, chosen // 2**31, negatives, random)
+    against = _untouched(view, chosen // 2**31, sampling.negatives, random)
     rows = np.concatenate([at * view.n_posts + place[kept], against])
     grades = np.concatenate([grade[kept], np.zeros(len(against), dtype=np.int32)])
     rows, first = np.unique(rows, return_index=True)  # a touched post stands first, so its grade stays

@@ -35,6 +35,7 @@ class Model:
     trees : LightGBM's model text, "" without trees. columns : of the trees' matrix, in order. encoder : of texts, None
     without texts. trained_as_of_s : seconds since 1970; nothing later was seen. groups, rows : of the training cases.
     network : the neural recommender's, as the ranker itself or for a feature of the trees. clusters : of text vectors.
+    base : the feature on user×post that the trees add to, "" for none.
     """
 
     trees: str
@@ -46,6 +47,7 @@ class Model:
     rows: int
     network: Network | None = None
     clusters: Clusters | None = None
+    base: str = ""
 
     def files(self) -> dict[str, bytes]:
         """Return the model as files: name → content, the same bytes for the same model."""
@@ -58,6 +60,8 @@ class Model:
             "groups": self.groups,
             "rows": self.rows,
         }
+        if self.base:
+            about["base"] = self.base
         files = {_TREES: self.trees.encode()}
         if self.encoder is not None:
             about["text"] = self.encoder.about()
@@ -122,12 +126,14 @@ def load_model(path: Path, vectors: Path | None = None) -> Model:
             with np.load(io.BytesIO((path / _NETWORK).read_bytes()), allow_pickle=False) as arrays:
                 seen = tuple(Column(part, name) for part, name in about["network"])
                 network = Network.of(seen, dict(arrays))
-        model = Model(trees, columns, vocabularies, encoder, as_of_s, groups, rows, network, clusters)
+        base = about.get("base", "")
+        model = Model(trees, columns, vocabularies, encoder, as_of_s, groups, rows, network, clusters, base)
     except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
         msg = f"{path} is not a model of `hourfeed batch` ({error!r}); models lie in the state folder, under models/"
         raise BatchError(msg) from error
     used = columns + (network.columns if network else ())
     unknown = [c.name for c in used if not c.name.startswith(PROFILE) and c.name not in FEATURES]
+    unknown += [model.base] if model.base and model.base not in FEATURES else []
     if unknown:
         msg = (
             f"the model {path} uses features that this version does not compute: {', '.join(unknown)}; train a new one"

@@ -32,6 +32,7 @@ from batch.read import ReadOptions, read_tables
 from batch.rules import rules_of
 from batch.schedule import interval_s, parse_cron
 from batch.settings import BatchSettings
+from batch.shown_train import base_of, train_on_shown
 from batch.slate import ActedOn, acted_on, make_slates, popular_slate, segment_slates
 from batch.tables import HOUR_S, Ints, Tables, id_type, is_number
 from batch.text.clusters import Clusters, fit_clusters
@@ -145,7 +146,8 @@ def run_batch(
 
 def read_at(settings: BatchSettings, engine: Engine, as_of: datetime, report: Report) -> Tables:
     """Read what was known at `as_of`, and tell of what could not be used."""
-    options = ReadOptions(settings.actions, settings.max_quarantined_share, settings.state / "quarantine")
+    quarantine = settings.state / "quarantine"
+    options = ReadOptions(settings.actions, settings.max_quarantined_share, quarantine, settings.shown)
     tables = read_tables(engine, settings.source, as_of, options, lambda rows: report.stage("read", rows, None))
     if tables.quarantined:
         report.note(f"{tables.quarantined} events cannot be used; the reasons are in {options.quarantine_folder}")
@@ -267,9 +269,10 @@ def _train_trees(
     if not enough(cases.grade):
         return None
     training = Training(settings.trees, settings.leaves, settings.learning_rate, settings.seed)
-    trees = train_trees(cases, columns, training, lambda done, total: report.stage("train", done, total))
+    train, base = (train_on_shown, base_of(columns)) if history.shown_known else (train_trees, "")
+    trees = train(cases, columns, training, lambda done, total: report.stage("train", done, total))
     learned = history.vocabularies, history.encoder, as_of_s, len(cases.group), len(cases.grade)
-    return Model(trees, tuple(columns), *learned, network, history.clusters)
+    return Model(trees, tuple(columns), *learned, network, history.clusters, base)
 
 
 def _train_network(

@@ -1,6 +1,6 @@
 """Reads users, posts and events as known at the as-of time, out of Postgres or SQLite, into arrays."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from sqlalchemy import Text as SqlText
 
 from batch.errors import BatchError
 from batch.event_rows import EventRows, fetch_events
+from batch.shown_actions import find_shown_actions
 from batch.tables import Column, Events, Floats, Ids, Posts, Tables, Users
 from source.chunk import BadRow
 from source.engine import database_errors
@@ -30,11 +31,15 @@ _BAD_ROWS_AT_ONCE = 10_000
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What counts as an event, how many unusable ones are too many (a share, 0 to 1), and where they are written."""
+    """What counts as an event, how many unusable ones are too many (a share, 0 to 1), and where they are written.
+
+    shown : actions that say only that a post was shown; None: told by the column `target`.
+    """
 
     actions: Mapping[str, int]
     max_quarantined_share: float
     quarantine_folder: Path
+    shown: Sequence[str] | None = None
 
 
 def read_tables(
@@ -61,6 +66,9 @@ def read_tables(
         quarantined = _quarantine(connection, events, bad, options)
         query = _event_query(events, at_s, usable).where(at_s < as_of_s)
         kinds = (events.id_type("user_id"), events.id_type("post_id"))
+        shown = options.shown
+        if shown is None:
+            shown = find_shown_actions(connection, events, and_(usable, at_s < as_of_s), options.actions)
         raw = fetch_events(connection, query, kinds, list(options.actions), progress)
         users = _read_users(connection, found["users"])
         posts = _read_posts(connection, found["posts"])
@@ -71,10 +79,16 @@ def read_tables(
             f"{options.max_quarantined_share:g} allows; the reasons are in {options.quarantine_folder}"
         )
         raise BatchError(msg)
-    tables = _join(raw, users, posts, options.actions, as_of_s, quarantined)
+    relevance = {**options.actions, **dict.fromkeys(shown, 0)}
+    tables = _join(raw, users, posts, relevance, as_of_s, quarantined)
     few_users = _few_join("users", schema.users.table, tables.users.ids, tables.events.user, users)
     few_posts = _few_join("posts", schema.posts.table, tables.posts.ids, tables.events.post, posts)
-    return replace(tables, notes=(*few_users, *few_posts))
+    return replace(tables, notes=(*few_users, *few_posts, *(_told_shown(shown) if options.shown is None else ())))
+
+
+def _told_shown(shown: Sequence[str]) -> Iterator[str]:
+    for action in shown:
+        yield f"{action} is taken for no more than shown, as its target is 0 or 1; the setting `shown` says otherwise"
 
 
 def _usable(connection: Connection, events: ExistingTable, actions: Mapping[str, int]) -> ColumnElement[bool]:

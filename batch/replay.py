@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from batch.features.view import History
 from batch.model import Model
+from batch.offered import best_offered, offered_posts
 from batch.pipeline import Report, acted_on_at, prepare_history, ranker_that_can, train_model, view_at
 from batch.rank import make_scorer
 from batch.replay_pool import run_side_by_side
@@ -40,7 +41,8 @@ class ReplayCases:
     """Cases, ascending by time; arrays of shape (n_cases,).
 
     A case is a user and an hour in which the user touched, for the first time and with a positive action, posts that
-    existed at the last refresh. user : index. at_s : the first such touch. tau_s : the refresh before it. posts : for
+    existed at the last refresh; where the log holds what was shown, posts that the user had not been shown by then.
+    user : index. at_s : the first such touch. tau_s : the refresh before it. posts : for
     each case the indices of those posts. n_before : events of the user before the refresh.
     """
 
@@ -59,6 +61,12 @@ def only(cases: ReplayCases, kept: NDArray[np.bool_]) -> ReplayCases:
     """Return the cases that are kept."""
     posts = [posts for posts, keep in zip(cases.posts, kept.tolist(), strict=True) if keep]
     return ReplayCases(cases.user[kept], cases.at_s[kept], cases.tau_s[kept], posts, cases.n_before[kept])
+
+
+def default_positive(tables: Tables, actions: Sequence[str]) -> list[str]:
+    """Return those of `actions` that say more than that a post was shown."""
+    relevance = dict(zip(tables.actions, tables.relevance.tolist(), strict=True))
+    return [action for action in actions if relevance.get(action, 0) > 0]
 
 
 def find_cases(history: History, window: Window, positive: Sequence[str]) -> ReplayCases:
@@ -88,9 +96,29 @@ def _touches(history: History, window: Window, positive: Sequence[str]) -> tuple
     events = tables.events
     wanted = np.array([action in positive for action in tables.actions], dtype=bool)
     inside = (events.at_s >= window.begin_s) & (events.at_s < window.end_s)
-    at = np.flatnonzero(inside & history.first & wanted[events.action] & ~posts.hidden[events.post])
+    countable = inside & wanted[events.action] & ~posts.hidden[events.post]
+    at = np.flatnonzero(countable if history.shown_known else countable & history.first)
     tau_s = window.begin_s + (events.at_s[at] - window.begin_s) // window.every_s * window.every_s
+    if history.shown_known:
+        new = _new_since(history, at, tau_s)
+        at, tau_s = at[new], tau_s[new]
     return at, tau_s, posts.born_s[events.post[at]] < tau_s
+
+
+def _new_since(history: History, at: Ints, tau_s: Ints) -> NDArray[np.bool_]:
+    """Say which events `at` are the first of their kinds on posts that the user had not been shown at `tau_s`.
+
+    A response comes after the post was shown, so it is never the first event on it.
+    """
+    events, n_posts = history.tables.events, len(history.tables.posts.ids)
+    first = np.flatnonzero(history.first)
+    pair_of_first = events.user[first].astype(np.int64) * n_posts + events.post[first]
+    order = np.argsort(pair_of_first)
+    pair = events.user[at].astype(np.int64) * n_posts + events.post[at]
+    shown_s = events.at_s[first[order[np.searchsorted(pair_of_first, pair, sorter=order)]]]
+    earliest = np.zeros(len(at), dtype=bool)
+    earliest[np.unique(pair, return_index=True)[1]] = True
+    return np.asarray(earliest & (shown_s >= tau_s))
 
 
 def _grouped(history: History, at: Ints, tau_s: Ints) -> ReplayCases:
@@ -231,11 +259,14 @@ def _publish_in_memory(period: Period, history: History, tau_s: int, shown: Show
     bucket_at = cases.at_s[at] // HOUR_S - first_bucket
     view = view_at(period.settings, history, tau_s)
     acted, rules = acted_on_at(period.settings, view), rules_of(period.settings)
+    offered = offered_posts(history, view, users, buckets) if history.shown_known else None
     for ranker in period.rankers:
         model = shown.models.get(ranker)
         usable = ranker_that_can("lightgbm" if ranker == LAG_BLIND else ranker, model)
         scorer = Remembering(make_scorer(usable, model, view, buckets))
         slates = pick_slates(scorer, view, acted, users, period.k, rules)
+        if offered is not None:
+            slates = best_offered(scorer, view, offered, period.k)
         shown.top[ranker][at] = slates[user_at, bucket_at]
         if model is not None:
             shown.scores[ranker][at] = scorer.scores_of(slates, view)[user_at, bucket_at]

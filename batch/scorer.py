@@ -37,6 +37,7 @@ class SeparableScorer:
 
     def __init__(self, model: Model, view: View, buckets: Sequence[int]) -> None:
         self._view = view
+        self._base = model.base
         self._columns = model.columns
         self._buckets = buckets
         ready = _prepared(model.trees, model.columns)
@@ -48,8 +49,10 @@ class SeparableScorer:
         self._topic_table, self._topic_edges = self._topic_scores()
 
     def pair_scores(self, users: Ints) -> Floats:
-        """Return A; float64, shape (len(users), n_pool)."""
+        """Return A, on top of the model's base; float64, shape (len(users), n_pool)."""
         out = np.zeros((len(users), len(self._view.pool)))
+        if self._base:
+            out += FEATURES[self._base].compute(self._view, users)
         if self._a:
             user_mask = np.ascontiguousarray(self._masks("user", users).T)
             add_trees(user_mask, self._post_mask, self._leaf, *self._tables, self._bins(users), out)

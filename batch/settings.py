@@ -82,6 +82,11 @@ class BatchSettings(BaseSettings):
         None,
         description="actions after which a post is not shown again to the user; all known ones by default",
     )
+    shown: tuple[str, ...] | None = Field(
+        None,
+        description="actions that say only that a post was shown, and have relevance 0; by default those whose "
+        "`target` is 0 in some rows and 1 in others",
+    )
     rules_within: int = Field(5, ge=1, le=50, description="the first places of a slate, to which the next rules apply")
     max_per_topic: int = Field(0, ge=0, description="posts of one topic in these places at most; 0: any number")
     max_per_author: int = Field(0, ge=0, description="posts of one author in these places at most; 0: any number")
@@ -159,10 +164,12 @@ class BatchSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _only_known_actions(self) -> "BatchSettings":
-        unknown = sorted(set(self.acted_on or ()) - set(self.actions))
-        if unknown:
-            msg = f"acted_on names {', '.join(unknown)}, which actions does not; known are {', '.join(self.actions)}"
-            raise ValueError(msg)
+        for setting in ("acted_on", "shown"):
+            unknown = sorted(set(getattr(self, setting) or ()) - set(self.actions))
+            if unknown:
+                known = ", ".join(self.actions)
+                msg = f"{setting} names {', '.join(unknown)}, which actions does not; known are {known}"
+                raise ValueError(msg)
         return self
 
     @classmethod

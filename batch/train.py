@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import lightgbm as lgb
 import numpy as np
@@ -30,29 +31,17 @@ def enough(grade: NDArray[np.int32]) -> bool:
 
 def train_trees(cases: Cases, columns: list[Column], training: Training, progress: Callable[[int, int], None]) -> str:
     """Train and return the model in LightGBM's text format; `progress` hears (trees done, trees)."""
-    names = [f"{column.part}.{column.name}" for column in columns]
-    parts = [[at for at, column in enumerate(columns) if column.part == part] for part in ("A", "B", "C")]
     parameters = {
+        **tree_parameters(columns, training),
         "objective": "lambdarank",
         "lambdarank_truncation_level": 20,
         "label_gain": [2.0**grade - 1 for grade in range(10)],
-        "num_leaves": training.leaves,
-        "learning_rate": training.learning_rate,
-        "min_data_in_leaf": 50,
-        "max_bin": 255,
-        "feature_fraction": 0.8,
-        "lambda_l2": 1.0,
-        "interaction_constraints": [part for part in parts if part],
-        "seed": training.seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "verbosity": -1,
     }
     dataset = lgb.Dataset(
         cases.matrix,
         label=cases.grade,
         group=cases.group[cases.group > 0],
-        feature_name=_safe(names),
+        feature_name=feature_names(columns),
         params={"max_bin": 255, "verbosity": -1},
         free_raw_data=True,
     )
@@ -65,8 +54,27 @@ def train_trees(cases: Cases, columns: list[Column], training: Training, progres
     return booster.model_to_string()
 
 
-def _safe(names: list[str]) -> list[str]:
+def tree_parameters(columns: list[Column], training: Training) -> dict[str, Any]:
+    """Return how LightGBM grows trees, whatever they are for: each within one part."""
+    parts = [[at for at, column in enumerate(columns) if column.part == part] for part in ("A", "B", "C")]
+    return {
+        "num_leaves": training.leaves,
+        "learning_rate": training.learning_rate,
+        "min_data_in_leaf": 50,
+        "max_bin": 255,
+        "feature_fraction": 0.8,
+        "lambda_l2": 1.0,
+        "interaction_constraints": [part for part in parts if part],
+        "seed": training.seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
+
+
+def feature_names(columns: list[Column]) -> list[str]:
     """Return names that LightGBM takes; what they stand for is kept in the model's list of columns."""
+    names = [f"{column.part}.{column.name}" for column in columns]
     plain = ["".join(c if c.isalnum() or c in "._" else "_" for c in name) for name in names]
     return [f"{at}.{name}" for at, name in enumerate(plain)] if len(set(plain)) < len(plain) else plain
 

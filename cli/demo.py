@@ -16,8 +16,6 @@ from server.settings import ServerSettings
 from slates.generations import live_generation
 from slates.keys import Keys
 
-_ACTIONS = {"view": 0, "like": 1}
-"""The simulated log holds what users were shown; a view there is no sign of interest."""
 _STALE = timedelta(hours=12)
 _FRESH_ENOUGH = timedelta(hours=1)
 
@@ -33,9 +31,7 @@ def command(port: int, users: int) -> None:
     """
     check_port("127.0.0.1", port)
     base = read_settings(BatchSettings)
-    settings = base.model_copy(
-        update={"database_url": None, "redis_url": None, "state": base.state / "demo", "actions": _ACTIONS}
-    )
+    settings = base.model_copy(update={"database_url": None, "redis_url": None, "state": base.state / "demo"})
     with open_redis(settings) as redis:  # held until the server ends, so that all steps share it
         parameters = Parameters(users=users, end=datetime.now(UTC))
         network = _network(settings, parameters)

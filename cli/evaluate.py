@@ -16,6 +16,7 @@ from cli.context import parse_time, read_settings
 from cli.progress import StageProgress
 
 _UNITS_S = {"m": 60, "h": 3600, "d": 86_400}
+_POSITIVE = "view,like"
 _SLOW = {"neural"}
 """Rankers that are replayed only when they are asked for."""
 _BESIDE: tuple[Ranker, ...] = tuple(ranker for ranker in get_args(Ranker) if ranker not in _SLOW)
@@ -51,7 +52,7 @@ class _Asked:
     last: datetime
     retrain_s: int
     rankers: tuple[str, ...]
-    positive: list[str]
+    positive: list[str] | None
     k: int
     cold: bool
     workers: int
@@ -71,7 +72,10 @@ class _Asked:
 @click.option("--retrain", default="7d", show_default=True, type=_Duration(), help="Age of a model.")
 @click.option("--k", default=5, show_default=True, type=click.IntRange(1, 100), help="Places that count.")
 @click.option(
-    "--positive", default="view,like", show_default=True, help="Actions that make a hit, with commas between."
+    "--positive",
+    default=None,
+    show_default=_POSITIVE,
+    help="Actions that make a hit, with commas between; by default without those that say only that a post was shown.",
 )
 @click.option(
     "--ranker",
@@ -97,7 +101,7 @@ def command(
     every: tuple[Interval, ...],
     retrain: Interval,
     k: int,
-    positive: str,
+    positive: str | None,
     rankers: tuple[str, ...],
     lag_blind: bool,
     cold: bool,
@@ -115,8 +119,8 @@ def command(
     if first >= last:
         msg = f"--to {end} is not after --from {begin}"
         raise click.UsageError(msg)
-    actions = [action.strip() for action in positive.split(",")]
-    unknown = [action for action in actions if action not in settings.actions]
+    actions = [action.strip() for action in positive.split(",")] if positive is not None else None
+    unknown = [action for action in actions or () if action not in settings.actions]
     if unknown:
         msg = f"{unknown[0]!r} is not an action; known are {', '.join(settings.actions)}"
         raise click.BadParameter(msg, param_hint="--positive")
@@ -135,7 +139,6 @@ def command(
         "every": every[0].text,
         "retrain": retrain.text,
         "k": k,
-        "positive": actions,
         "cold": cold,
         **_replay(settings, asked, list(dict.fromkeys(every))),
     }
@@ -151,7 +154,7 @@ def command(
 def _replay(settings: BatchSettings, asked: _Asked, every: list[Interval]) -> dict[str, Any]:
     from batch.evaluate import summarise, summarise_interval
     from batch.pipeline import read_at
-    from batch.replay import Window, replay
+    from batch.replay import Window, default_positive, replay
     from source.engine import open_engine
 
     engine = open_engine(settings.database_url, settings.state)
@@ -160,6 +163,7 @@ def _replay(settings: BatchSettings, asked: _Asked, every: list[Interval]) -> di
     try:
         with StageProgress() as progress:
             tables = read_at(settings, engine, asked.last, progress)
+            positive = asked.positive or default_positive(tables, _POSITIVE.split(","))
             for interval in every:
                 window = Window(
                     int(asked.first.timestamp()), int(asked.last.timestamp()), interval.seconds, asked.retrain_s
@@ -169,7 +173,7 @@ def _replay(settings: BatchSettings, asked: _Asked, every: list[Interval]) -> di
                     tables,
                     window,
                     asked.rankers,
-                    asked.positive,
+                    positive,
                     asked.k,
                     progress,
                     cold_only=asked.cold,
@@ -179,7 +183,7 @@ def _replay(settings: BatchSettings, asked: _Asked, every: list[Interval]) -> di
                 by_interval[interval.text] = summarise_interval(result, asked.k)
     finally:
         engine.dispose()
-    return {**figures, "by_interval": by_interval}
+    return {"positive": positive, **figures, "by_interval": by_interval}
 
 
 def _print(figures: dict[str, Any], k: int) -> None:

@@ -26,9 +26,9 @@ HOUR_RATES = np.array(
 )
 """Like rate by hour of day in UTC; nobody is there from 0 to 5."""
 
-_USER_SPREAD = 0.35
-_TASTE_SPREAD = 0.45
-_POST_SPREAD = 0.20
+USER_SPREAD = 0.35
+TASTE_SPREAD = 0.45
+POST_SPREAD = 0.20
 _FRESH_LOGIT = 0.3
 _SAMPLE = 20_000
 _NEWTON_STEPS = 30
@@ -46,12 +46,12 @@ def make_oracle(
     oracle = Oracle(
         user_ids=users.user_id,
         user_segment=users.segment,
-        user_logit=_profile_logit(users) + rng.normal(0, _USER_SPREAD, users.user_id.size),
-        user_taste=rng.normal(0, _TASTE_SPREAD, (users.user_id.size, len(TOPICS))),
+        user_logit=profile_logit(users) + rng.normal(0, USER_SPREAD, users.user_id.size),
+        user_taste=rng.normal(0, TASTE_SPREAD, (users.user_id.size, len(TOPICS))),
         post_ids=posts.post_id,
         post_group=posts.group,
         post_topic=posts.topic,
-        post_logit=rng.normal(0, _POST_SPREAD, posts.post_id.size),
+        post_logit=rng.normal(0, POST_SPREAD, posts.post_id.size),
         published_s=posts.published_s,
         cell_logit=np.zeros((len(SEGMENTS), len(GROUPS))),
         hour_logit=_logit(HOUR_RATES) - _logit(MEAN_RATE),
@@ -63,7 +63,8 @@ def make_oracle(
     return replace(oracle, cell_logit=_calibrated_cells(oracle, users, exposure, parameters, rng))
 
 
-def _profile_logit(users: Users) -> Floats:
+def profile_logit(users: Users) -> Floats:
+    """Return what country, experiment group and gender add to each user's log-odds."""
     base = _logit(MEAN_RATE)
     by_country = np.where(users.country == "Ukraine", _logit(UKRAINE_RATE), _logit(RUSSIA_RATE)) - _logit(RUSSIA_RATE)
     by_group = _logit(EXP_GROUP_RATES)[users.exp_group] - base

@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from batch.features.rates import lift_of_rate
 from batch.features.registry import feature
 from batch.features.view import View
 from batch.kernels import dot_rows
@@ -72,23 +71,3 @@ def _author_match(view: View, users: Ints) -> Pairs:
     np.add.at(counts, (np.broadcast_to(np.arange(len(users))[:, None], known.shape)[known], touched), 1.0)
     counts /= np.maximum(known.sum(axis=1, keepdims=True), 1)
     return counts[:, code[view.pool]]
-
-
-@feature(
-    "segment_rate",
-    "segment×post",
-    "A",
-    "share of what the segment was shown of the post that it responded to, over everybody's, shrunk",
-    needs_shown=True,
-)
-def _segment_rate(view: View) -> Floats:
-    """Compare all events so far; the last row stands for users without a segment."""
-    history, past = view.history, slice(0, view.n_events)
-    n_segments = len(history.segments.names)
-    events, strong = history.tables.events, history.strong[past]
-    segment = history.segments.of_user[events.user[past]]
-    cell = np.where(segment >= 0, segment, n_segments) * view.n_posts + events.post[past]
-    size = (n_segments + 1) * view.n_posts
-    shown = np.bincount(cell, minlength=size).reshape(-1, view.n_posts)
-    response = np.bincount(cell, weights=strong, minlength=size).reshape(-1, view.n_posts)
-    return lift_of_rate(response, shown, axis=0)

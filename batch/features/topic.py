@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from batch.features.rates import lift_of_rate
 from batch.features.registry import feature
 from batch.features.view import View
 from batch.tables import HOUR_S, Floats
@@ -37,20 +36,3 @@ def _topic_hour_lift(view: View, bucket: int) -> Floats:
     counts = np.bincount(history.topic[posts], minlength=history.n_topics)
     share = (counts + _PRIOR * view.topic_share) / (counts.sum() + _PRIOR)
     return np.asarray(share / view.topic_share)
-
-
-@feature(
-    "topic_rate",
-    "user×topic",
-    "A",
-    "share of what the user was shown of the topic that the user responded to, over that of all topics, shrunk",
-    needs_shown=True,
-)
-def _topic_rate(view: View) -> Floats:
-    history, past = view.history, slice(0, view.n_events)
-    events, strong = history.tables.events, history.strong[past]
-    cell = events.user[past].astype(np.int64) * history.n_topics + history.topic[events.post[past]]
-    shape = view.n_users, history.n_topics
-    shown = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
-    response = np.bincount(cell, weights=strong, minlength=shape[0] * shape[1]).reshape(shape)
-    return lift_of_rate(response, shown, axis=1)

@@ -82,14 +82,17 @@ def test_posts_that_the_user_touched_are_not_sampled_as_untouched() -> None:
     assert (cases.grade.reshape(-1, 3) > 0).sum(axis=1).tolist() == [1] * len(cases.group)
 
 
-def test_where_an_action_means_shown_the_shown_posts_are_the_negatives() -> None:
+def test_where_an_action_means_shown_all_that_was_shown_is_a_case_once() -> None:
     before = [(50.0, 0, 0, "view")]
     session = [(99.1, 1, 0, "view"), (99.2, 1, 1, "view"), (99.3, 1, 1, "like"), (99.4, 2, 2, "view")]
     tables = replace(make_tables([*before, *session], n_posts=6), relevance=np.array([0, 1]))
     history = make_history(tables)
+    assert [at / HOUR_S for at in moments_before(history, tables.as_of_s, SAMPLING)] == [76, 82, 88, 94]
     cases = draw_cases(history, COLUMNS, tables.as_of_s, SAMPLING, pool, lambda _done, _total: None)
-    assert set(cases.group) == {2}  # user 1's: the liked post and the one that was only shown; user 2 liked nothing
-    assert sorted(set(zip(cases.grade.tolist(), cases.matrix[:, 1].tolist(), strict=True))) == [(0, 1.0), (1, 0.0)]
+    assert cases.group.tolist() == [2, 1]  # user 1's two posts, and user 2's, who liked nothing
+    assert cases.grade.tolist() == [0, 1, 0]
+    assert cases.matrix[:, 0].tolist() == [5.5] * 3  # the lag from the moment before, 94
+    assert cases.matrix[:, 1].tolist() == [1, 0, 0]  # touches of the post by then: user 0's alone
 
 
 def test_the_step_between_moments_meets_every_hour_of_the_day() -> None:

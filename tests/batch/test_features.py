@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 from small_world import make_history, make_tables
 
-from batch.errors import BatchError
 from batch.features.matrix import Column, gather, model_columns, on_axes
 from batch.features.pair import knn, knn_trend
-from batch.features.rates import lift_of_rate
 from batch.features.registry import FEATURES, Feature, register
 from batch.features.view import View
 from batch.tables import HOUR_S
@@ -71,36 +69,11 @@ def test_segment_lift_is_one_without_a_segment() -> None:
     assert lift[0, 0] > 1 > lift[0, 1]
 
 
-def test_rates_of_response_compare_a_cell_with_its_whole() -> None:
-    # Shown 30 times in all, 6 responses: .2. The first post: 5 of 10, so (5 + 20 × .2) / (10 + 20) = .3;
-    # its first segment: 4 of 5, so (4 + 10 × .3) / (5 + 10) = .4667, which is 1.5556 times .3.
-    response, shown = np.array([[4.0, 1.0], [1.0, 0.0]]), np.array([[5, 10], [5, 10]])
-    lift = lift_of_rate(response, shown, axis=0)
-    assert lift[0, 0] == pytest.approx((7 / 15) / 0.3)
-    assert lift[1, 0] == pytest.approx((4 / 15) / 0.3)
-    assert lift_of_rate(response * 0, shown * 0, axis=0).tolist() == [[1, 1], [1, 1]]
-
-
-def test_rates_against_what_was_shown_are_used_only_where_it_is_known() -> None:
+def test_the_response_model_is_used_only_where_it_is_known_what_was_shown() -> None:
     chosen = view_of()
     shown = View(make_history(replace(make_tables(EVENTS), relevance=np.array([0, 1]))), 100 * HOUR_S)
-    rates = {"segment_rate", "topic_rate"}
-    assert not rates & {column.name for column in model_columns(chosen)}
-    assert rates <= {column.name for column in model_columns(shown)}
-    # All users are in one group, without a segment. Post 0, shown twice and liked once: its rate (1 + 5) / (3 + 20) is
-    # shrunk once more in the cell, (1 + 10 × 6/23) / (3 + 10).
-    assert on_axes(shown, "segment_rate")[0, 0] == pytest.approx(((1 + 60 / 23) / 13) / (6 / 23))
-    assert on_axes(shown, "segment_rate")[0, 2] == 1
-
-
-def test_features_are_left_out_by_name_or_pattern_and_a_name_that_is_none_is_an_error() -> None:
-    view = view_of(profile={"age": np.ones(3)})
-    every = {column.name for column in model_columns(view)}
-    left = {column.name for column in model_columns(view, ["text_*", "knn", "profile.age"])}
-    texts = {"text_match", "text_length", *(f"text_{dim}" for dim in range(8))}
-    assert every - left == {*texts, "knn", "profile.age"}
-    with pytest.raises(BatchError, match="'knm', but no feature"):
-        model_columns(view, ["knm"])
+    assert "response" not in {column.name for column in model_columns(chosen)}
+    assert "response" in {column.name for column in model_columns(shown)}
 
 
 def test_author_match_is_the_share_of_the_latest_posts() -> None:

@@ -3,6 +3,7 @@
 import csv
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -250,3 +251,41 @@ def test_renamed_tables_with_uuids_and_time_zones_are_read(postgres_url: str, tm
     assert tables.posts.text.tolist() == ["hello"]
     assert tables.posts.dated_s.tolist() == [AS_OF_S - 3 * 3600]
     assert tables.events.at_s.tolist() == [AS_OF_S - 1800]
+
+
+def with_targets(*targets: tuple[str, object]) -> pd.DataFrame:
+    """Return events of the actions and targets given, one an hour, and the future's, which are all told apart."""
+    rows = [(f"2021-12-19 {hour:02}:00:00", 1, hour, action) for hour, (action, _) in enumerate(targets)]
+    later = [("2021-12-20 15:00:00", 1, 50, "view"), ("2021-12-20 16:00:00", 1, 51, "view")]
+    given: list[Any] = [target for _, target in targets]
+    return events(*rows, *later).assign(target=pd.array([*given, 0, 1], dtype="Int64"))
+
+
+@pytest.mark.parametrize(
+    ("targets", "relevance"),
+    [
+        ([("view", 0), ("view", 1), ("like", 0)], [0, 2]),  # as in the course's log: the like has a row of its own
+        ([("view", 0), ("view", 0), ("like", 0)], [1, 2]),  # the target says nothing of the past
+        ([("view", 0), ("view", None), ("like", None)], [1, 2]),
+        ([("view", 0), ("view", 1)], [1, 2]),  # nothing else could be the response
+    ],
+)
+def test_a_view_whose_target_is_0_or_1_says_only_that_a_post_was_shown(
+    engine: Engine, tmp_path: Path, targets: list[tuple[str, object]], relevance: list[int]
+) -> None:
+    write_rows(engine, SourceSchema(), "events", with_targets(*targets))
+    tables = read(engine, tmp_path)
+    assert tables.relevance.tolist() == relevance
+    assert [note.split()[0] for note in tables.notes] == (["view"] if relevance[0] == 0 else [])
+
+
+@pytest.mark.parametrize(("shown", "relevance"), [((), [1, 2]), (("view", "like"), [0, 0])])
+def test_which_actions_mean_shown_can_be_set(
+    engine: Engine, tmp_path: Path, shown: tuple[str, ...], relevance: list[int]
+) -> None:
+    write_rows(engine, SourceSchema(), "events", with_targets(("view", 0), ("view", 1), ("like", 0)))
+    options = ReadOptions(ACTIONS, 0.5, tmp_path / "quarantine", shown)
+    tables = read_tables(engine, SourceSchema(), AS_OF, options, lambda _rows: None)
+    engine.dispose()
+    assert tables.relevance.tolist() == relevance
+    assert not tables.notes

@@ -12,9 +12,21 @@ import pytest
 from small_world import make_history, make_tables, random_events
 
 from batch.evaluate import calibration, feature_gain, summarise, summarise_interval
+from batch.features.view import View
+from batch.offered import best_offered, offered_posts
 from batch.pipeline import acted_on_at, prepare_history, view_at
 from batch.rank import make_scorer
-from batch.replay import LAG_BLIND, ReplayCases, ReplayResult, Window, find_cases, find_late_cases, replay
+from batch.replay import (
+    LAG_BLIND,
+    ReplayCases,
+    ReplayResult,
+    Window,
+    default_positive,
+    find_cases,
+    find_late_cases,
+    replay,
+)
+from batch.replay_scores import Remembering
 from batch.settings import BatchSettings
 from batch.tables import HOUR_S, Events
 from demo.parameters import Parameters
@@ -69,6 +81,32 @@ def test_only_positive_actions_make_a_case_but_any_touch_spoils_it() -> None:
     events = [(91.2, 0, 1, "view"), (91.3, 0, 1, "like"), (91.4, 1, 1, "like")]
     history = make_history(make_tables(events))
     assert told(find_cases(history, WINDOW, ["like"])) == [(1, 91.4, 91.0, [1], 0)]
+
+
+def test_where_it_is_known_what_was_shown_a_response_is_a_case_unless_it_was_shown_before_the_refresh() -> None:
+    events = [(80.0, 0, 0, "view"), (91.1, 0, 0, "like"), (91.2, 0, 1, "view"), (91.3, 0, 1, "like")]
+    again = [(91.4, 0, 1, "view"), (91.5, 0, 1, "like"), (91.6, 1, 2, "view")]
+    history = make_history(replace(make_tables([*events, *again]), relevance=np.array([0, 1])))
+    assert told(find_cases(history, WINDOW, ["like"])) == [(0, 91.3, 91.0, [1], 1)]
+    assert default_positive(history.tables, ["view", "like"]) == ["like"]
+    assert default_positive(make_tables(events), ["view", "like"]) == ["view", "like"]
+
+
+def test_where_it_is_known_what_was_shown_rankers_order_that() -> None:
+    # Before 91: post 2 shown three times, post 1 twice, post 0 once, post 3 never. Then user 0 is shown 3, 1 and 0.
+    before = [
+        (80.0 + user, user, post, "view") for post, users in ((2, 3), (1, 2), (0, 1)) for user in range(1, 1 + users)
+    ]
+    after = [(91.1, 0, 3, "view"), (91.2, 0, 1, "view"), (91.3, 0, 0, "view"), (92.1, 0, 2, "view")]
+    history = make_history(replace(make_tables([*before, *after], n_users=4), relevance=np.array([0, 1])))
+    view, users = View(history, 91 * HOUR_S), np.array([0, 1])
+    offered = offered_posts(history, view, users, range(91, 93))
+    assert offered.tolist() == [[[0, 1, 3], [2, -1, -1]], [[-1, -1, -1], [-1, -1, -1]]]
+    scorer = Remembering(make_scorer("popular_all", None, view, range(91, 93)))
+    scorer.pair_scores(users)
+    scorer.topic_scores(users)
+    assert best_offered(scorer, view, offered, 2).tolist() == [[[1, 0], [2, -1]], [[-1, -1], [-1, -1]]]
+    assert best_offered(scorer, view, offered, 4)[0, 0].tolist() == [1, 0, 3, -1]
 
 
 def test_with_longer_intervals_the_refresh_is_the_last_one_before_the_touch() -> None:

@@ -1,0 +1,218 @@
+"""The response model: the log-odds that a user responds to a post when it is shown, from all that was shown before τ.
+
+A logistic mixed model: hour, day and age of the post, the user, the user's taste by topic, the post, and what the
+user's profile and the post have to do with each other (profile_factors.py). It is fitted anew at every τ.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from batch.features.bands import bands
+from batch.features.effects import Effects, Responses
+from batch.features.profile_factors import ProfileFactors, Traits
+from batch.features.registry import feature
+from batch.features.view import View
+from batch.tables import HOUR_S, Floats, Ints
+
+RESPONSE = "response"
+_MOST_FITTED = 1_000_000
+"""Pairs that hour, age, posts and profiles are fitted on; of a longer log those of some users, drawn at random."""
+_AT_ONCE = 2_000_000
+_WARM_UP_SWEEPS, _SWEEPS, _USER_SWEEPS = 3, 12, 6
+_AGES = 16
+_FEWEST = 100
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What users were shown, each pair of user and post once, at its first time; arrays of shape (n,).
+
+    user, post : int64, indices. at_s : int64, seconds since 1970. responded : float64, 1 where a response followed.
+    """
+
+    user: Ints
+    post: Ints
+    at_s: Ints
+    responded: Floats
+
+
+@dataclass(frozen=True)
+class ResponseModel:
+    """Log-odds at τ, as a sum; float64 arrays.
+
+    user : (n_users,). user_topic : (n_users, n_topics). post : (n_posts,). user_factors, post_factors : (n_users, k)
+    and (n_posts, k), for their scalar product.
+    """
+
+    user: Floats
+    user_topic: Floats
+    post: Floats
+    user_factors: Floats
+    post_factors: Floats
+
+    def log_odds(self, users: Ints, posts: Ints, topic: Ints) -> NDArray[np.float32]:
+        """Return the log-odds of `users` × `posts`, whose topics are given; float32 (len(users), len(posts))."""
+        found = self.user[users][:, None] + self.user_topic[users][:, topic] + self.post[posts]
+        for of_user, of_post in zip(self.user_factors[users].T, self.post_factors[posts].T, strict=True):
+            found += of_user[:, None] * of_post  # a matrix product would round by the number of threads
+        return found.astype(np.float32)
+
+
+@feature(
+    RESPONSE,
+    "user×post",
+    "A",
+    "log-odds that the user responds to the post when shown, by a mixed model of what was shown before",
+    needs_shown=True,
+)
+def response(view: View, users: Ints) -> NDArray[np.float32]:
+    """Score the pool; zeros where too little was shown to learn from."""
+    model = view.once(RESPONSE, lambda: fit_response(view))
+    if model is None:
+        return np.zeros((len(users), len(view.pool)), dtype=np.float32)
+    return model.log_odds(users, view.pool, view.history.topic[view.pool])
+
+
+def fit_response(view: View) -> ResponseModel | None:
+    """Fit the model to what was shown before τ; None where that is too little, or all or nothing was responded to."""
+    shown = _shown(view, _sampled_events(view))
+    n_responses = shown.responded.sum()
+    if len(shown.user) < _FEWEST or not 0 < n_responses < len(shown.user):
+        return None
+    with threadpool_limits(1, "blas"):  # sums of another number of threads round otherwise
+        fit = _Fit(view, shown)
+        fit.run()
+        return _for_all_users(view, fit)
+
+
+def _sampled_events(view: View) -> Ints:
+    """Return the events of all users before τ, or of as many users as give _MOST_FITTED."""
+    user = view.history.tables.events.user[: view.n_events]
+    if len(user) <= _MOST_FITTED:
+        return np.arange(len(user))
+    drawn = np.random.default_rng(0).random(view.n_users) < _MOST_FITTED / len(user)
+    return np.flatnonzero(drawn[user])
+
+
+def _shown(view: View, events: Ints) -> Shown:
+    """Return the pairs among the events (indices), which are all those of their users before τ."""
+    history, log = view.history, view.history.tables.events
+    pair = log.user[events].astype(np.int64) * view.n_posts + log.post[events]
+    responded = np.unique(pair[history.strong[events]])
+    first = history.first[events]
+    events, pair = events[first], pair[first]
+    return Shown(
+        user=log.user[events].astype(np.int64),
+        post=log.post[events].astype(np.int64),
+        at_s=log.at_s[events],
+        responded=np.isin(pair, responded).astype(np.float64),
+    )
+
+
+class _Fit:
+    def __init__(self, view: View, shown: Shown) -> None:
+        self.view, self.shown = view, shown
+        history = view.history
+        self.n_topics = history.n_topics
+        self.average = float(np.log(shown.responded.mean() / (1 - shown.responded.mean())))
+        self.responses = Responses(shown.responded, np.full(len(shown.user), self.average))
+        self.first_day = int(history.tables.events.at_s[0]) // (24 * HOUR_S)
+        days = view.tau_s // (24 * HOUR_S) - self.first_day + 1
+        keys = zip(self.moment_keys(shown), (24, days, _AGES), strict=True)
+        self.moment = [Effects(key, np.zeros(size)) for key, size in keys]
+        self.user = Effects(shown.user, np.zeros(view.n_users))
+        taste = shown.user * self.n_topics + history.topic[shown.post]
+        self.taste = Effects(taste, np.zeros(view.n_users * self.n_topics))
+        self.factors = ProfileFactors(
+            user=shown.user,
+            post=shown.post,
+            bands=bands(history),
+            traits=_traits(view),
+            of_user=np.ones((view.n_users, 1)),
+            of_post=np.zeros((view.n_posts, 1)),
+        )
+
+    def run(self) -> None:
+        for _ in range(_WARM_UP_SWEEPS):
+            self._sweep()
+        if self.factors.bands:
+            self.factors.begin(self.responses)
+        for _ in range(_SWEEPS):
+            self._sweep()
+            if self.factors.bands:
+                self.factors.update_bands(self.responses)
+
+    def _sweep(self) -> None:
+        for effects in (*self.moment, self.user, self.taste):
+            effects.update(self.responses)
+        self.factors.update_posts(self.responses)
+
+    def moment_keys(self, shown: Shown) -> tuple[Ints, Ints, Ints]:
+        """Return hour of day, day of the log, and age of the post as a class, of each pair."""
+        age = _age_class(shown.at_s - self.view.dated_s[shown.post])
+        return shown.at_s // HOUR_S % 24, shown.at_s // (24 * HOUR_S) - self.first_day, age
+
+    def without_users(self, shown: Shown) -> Floats:
+        """Return the log-odds of pairs without what is known of the user beyond the profile."""
+        keys = self.moment_keys(shown)
+        by_moment = sum(effects.cell[key] for effects, key in zip(self.moment, keys, strict=True))
+        together = np.einsum("nr,nr->n", self.factors.of_user[shown.user], self.factors.of_post[shown.post])
+        return np.asarray(self.average + by_moment + together)
+
+
+def _for_all_users(view: View, fit: _Fit) -> ResponseModel:
+    """Find the effects of each user with the rest as fitted."""
+    n_topics = fit.n_topics
+    user, taste = np.zeros(view.n_users), np.zeros((view.n_users, n_topics))
+    for begin, end, events in _chunks(view):
+        shown = _shown(view, events)
+        responses = Responses(shown.responded, fit.without_users(shown))
+        of_chunk = shown.user - begin
+        topic = of_chunk * n_topics + view.history.topic[shown.post]
+        own = Effects(of_chunk, np.zeros(end - begin), fit.user.variance)
+        by_topic = Effects(topic, np.zeros((end - begin) * n_topics), fit.taste.variance)
+        for _ in range(_USER_SWEEPS):
+            own.update(responses, learn_variance=False)
+            by_topic.update(responses, learn_variance=False)
+        user[begin:end], taste[begin:end] = own.cell, by_topic.cell.reshape(-1, n_topics)
+    age = fit.moment[-1].cell[_age_class(view.tau_s - view.dated_s)]
+    factors = fit.factors
+    return ResponseModel(
+        user=fit.average + user,
+        user_topic=taste,
+        post=factors.of_post[:, 0] + age,
+        user_factors=factors.of_user[:, 1:],
+        post_factors=factors.of_post[:, 1:],
+    )
+
+
+def _chunks(view: View) -> Iterator[tuple[int, int, Ints]]:
+    """Yield (first user, user after the last, their events before τ), about _AT_ONCE events at a time."""
+    history, begin = view.history, 0
+    counts = np.cumsum(view.end - history.start[:-1])
+    while begin < view.n_users:
+        done = counts[begin - 1] if begin else 0
+        end = max(begin + 1, int(np.searchsorted(counts, done + _AT_ONCE, side="right")))
+        events = history.by_user[history.start[begin] : history.start[end]]
+        yield begin, end, np.sort(events[events < view.n_events])
+        begin = end
+
+
+def _age_class(age_s: Floats) -> Ints:
+    """Return the class of ages, two an octave from 4 hours on; unknown ages count as none."""
+    age_h = np.maximum(np.nan_to_num(age_s), 0.0) / HOUR_S
+    return np.asarray(np.clip(np.rint(2 * np.log2(age_h + 4) - 4), 0, _AGES - 1), dtype=np.int64)
+
+
+def _traits(view: View) -> Traits:
+    history = view.history
+    blocks = [np.ones((view.n_posts, 1)), np.eye(history.n_topics)[history.topic]]
+    if history.text is not None:
+        blocks.append(history.text - history.text[view.exists].mean(axis=0))
+    block = np.repeat(np.arange(len(blocks)), [part.shape[1] for part in blocks])
+    # The zeros of posts that τ does not know keep them out of every sum.
+    return Traits(np.where(view.exists[:, None], np.hstack(blocks), 0.0), block)
