@@ -16,6 +16,8 @@ from batch.features.effects import Responses, add_up, moment_variance
 from batch.tables import Floats, Ints
 
 RANK = 2
+_OWN_SHARE = 0.3
+"""How much of what traits do not tell of a post counts for the first directions of the factors."""
 _BEGIN_VARIANCE = 0.05
 _LEAST, _MOST = 1e-5, 5.0
 _INTERCEPT_VARIANCE = 10.0
@@ -60,13 +62,20 @@ class ProfileFactors:
         return variances
 
     def begin(self, responses: Responses) -> None:
-        """Add the factors: the main directions in which bands differ in what they respond to."""
-        surprises = []
-        for bands in self.bands:
-            gradient, curvature = self._by_band(bands, responses)
-            expected = np.outer(curvature.sum(axis=1), curvature.sum(axis=0)) / max(curvature.sum(), 1e-12)
-            surprises.append(gradient / np.sqrt(expected + 1e-9))
-        direction = np.linalg.svd(np.vstack(surprises), full_matrices=False)[2][:RANK].T
+        """Add the factors, along the main directions in which bands differ in what they respond to.
+
+        There are none where the bands differ no more than chance lets a matrix of noise (its largest singular value is
+        about the sum of the roots of its sides): on a short log factors would be noise.
+        """
+        if not self.bands:
+            return
+        contrasts = np.vstack([_contrasts(*self._by_band(bands, responses)) for bands in self.bands])
+        strength = np.linalg.svd(contrasts, compute_uv=False)
+        by_chance = np.sqrt(contrasts.any(axis=1).sum()) + np.sqrt(contrasts.any(axis=0).sum())
+        if strength[0] <= by_chance:
+            return
+        told = contrasts @ self.traits.values @ self._ridge()
+        direction = np.linalg.svd(told + _OWN_SHARE * (contrasts - told), full_matrices=False)[2][:RANK].T
         rank = direction.shape[1]
         self.of_post = np.hstack([self.of_post, direction * np.sqrt(len(direction))])
         self.of_user = np.hstack([self.of_user, np.zeros((len(self.of_user), rank))])
@@ -76,8 +85,14 @@ class ProfileFactors:
         self.band_effects = [np.zeros((bands.size, rank)) for bands in self.bands]
         self.update_bands(responses)
 
+    def _ridge(self) -> Floats:
+        traits = self.traits.values
+        return np.asarray(np.linalg.solve(traits.T @ traits + np.eye(traits.shape[1]), traits.T))
+
     def update_bands(self, responses: Responses) -> None:
         """Take a Newton step for the effects of the bands, column by column, then give the factors unit spread."""
+        if not self.band_effects:
+            return
         factors = self.of_post[:, 1:]
         for at, bands in enumerate(self.bands):
             gradient, curvature = self._by_band(bands, responses)
@@ -130,6 +145,13 @@ class ProfileFactors:
         self.deviation = np.clip((own**2).sum(axis=0) / np.maximum(determined, 1e-9), _LEAST, 1.0)
         responses.log_odds += np.einsum("nr,nr->n", vectors, (told + own - self.of_post)[self.post])
         self.of_post = told + own
+
+
+def _contrasts(gradient: Floats, curvature: Floats) -> Floats:
+    """Return how far each band goes its own way on each post, in units of chance or less; (n_bands, n_posts)."""
+    share = curvature.sum(axis=1) / max(curvature.sum(), 1e-12)
+    own_way = gradient - np.outer(share, gradient.sum(axis=0))
+    return np.asarray(own_way / np.sqrt(np.outer(share, curvature.sum(axis=0)) + 1.0))
 
 
 def _by_post(post: Ints, vectors: Floats, responses: Responses, n_posts: int) -> tuple[Floats, Floats]:

@@ -25,6 +25,8 @@ _AT_ONCE = 2_000_000
 _WARM_UP_SWEEPS, _SWEEPS, _USER_SWEEPS = 3, 12, 6
 _AGES = 16
 _FEWEST = 100
+_USUAL_VARIANCE = 0.1
+"""Of users, and of their tastes, until the log tells: people differ."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,9 @@ class _Fit:
         days = view.tau_s // (24 * HOUR_S) - self.first_day + 1
         keys = zip(self.moment_keys(shown), (24, days, _AGES), strict=True)
         self.moment = [Effects(key, np.zeros(size)) for key, size in keys]
-        self.user = Effects(shown.user, np.zeros(view.n_users))
+        self.user = Effects(shown.user, np.zeros(view.n_users), usual_variance=_USUAL_VARIANCE)
         taste = shown.user * self.n_topics + history.topic[shown.post]
-        self.taste = Effects(taste, np.zeros(view.n_users * self.n_topics))
+        self.taste = Effects(taste, np.zeros(view.n_users * self.n_topics), usual_variance=_USUAL_VARIANCE)
         self.factors = ProfileFactors(
             user=shown.user,
             post=shown.post,
@@ -139,12 +141,10 @@ class _Fit:
     def run(self) -> None:
         for _ in range(_WARM_UP_SWEEPS):
             self._sweep()
-        if self.factors.bands:
-            self.factors.begin(self.responses)
+        self.factors.begin(self.responses)
         for _ in range(_SWEEPS):
             self._sweep()
-            if self.factors.bands:
-                self.factors.update_bands(self.responses)
+            self.factors.update_bands(self.responses)
 
     def _sweep(self) -> None:
         for effects in (*self.moment, self.user, self.taste):

@@ -15,6 +15,7 @@ from batch.gate import Verdict
 from batch.pipeline import FALLBACK_RANKER, run_batch
 from batch.rank import make_scorer
 from batch.settings import BatchSettings
+from demo.oracle import Oracle
 from demo.parameters import Parameters
 from demo.simulate import simulate
 from server.app import create_app
@@ -384,21 +385,18 @@ def test_large_catalogues_go_through_the_retrievers(
     assert len([name for name in slates if name.startswith(b"user:")]) == 150
 
 
-def test_a_run_beats_popularity_on_what_users_went_on_to_touch(
-    settings: BatchSettings, engine: Engine, redis_client: Redis
+def test_a_run_beats_popularity_by_what_users_would_like(
+    settings: BatchSettings, engine: Engine, network: Path, redis_client: Redis
 ) -> None:
-    def hits(manifest: Manifest) -> float:
-        slates = slates_of(redis_client, manifest)
-        with engine.connect() as connection:
-            query = "SELECT user_id, post_id FROM feed_data WHERE timestamp >= :a AND timestamp < :b"
-            rows = connection.execute(text(query), between(AS_OF, AS_OF + timedelta(hours=19))).all()
-        touched: dict[int, set[str]] = {}
-        for user, post in rows:
-            touched.setdefault(user, set()).add(str(post))
-        name = bucket_name(bucket_of(AS_OF)).encode()
-        shown = {user: decode_slate(slates[f"user:{user}".encode()][name]) for user in touched}
-        return float(np.mean([len(set(shown[user]) & posts) for user, posts in touched.items()]))
+    oracle, hour = Oracle.load(network / "oracle.npz"), int(AS_OF.timestamp()) // 3600
 
-    trained = hits(publish(settings, engine, redis_client)[0])
-    popular = hits(publish(settings.model_copy(update={"ranker": "popular_all"}), engine, redis_client)[0])
-    assert trained > popular
+    def likes(manifest: Manifest) -> float:
+        slates, bucket = slates_of(redis_client, manifest), bucket_name(bucket_of(AS_OF)).encode()
+        users = [key for key in slates if key.startswith(b"user:")]
+        posts = [[int(post) for post in decode_slate(slates[key][bucket])[:5]] for key in users]
+        ids = np.array([int(key.removeprefix(b"user:")) for key in users])
+        return float(oracle.like_probability(ids[:, None], np.array(posts), hour).sum(axis=1).mean())
+
+    trained = likes(publish(settings, engine, redis_client)[0])
+    popular = likes(publish(settings.model_copy(update={"ranker": "popular_all"}), engine, redis_client)[0])
+    assert trained > 1.05 * popular

@@ -39,6 +39,9 @@ def test_a_variance_is_what_spread_leaves_over_chance() -> None:
     # Two cells of curvature 1 and 2: squares of 9 and 4, by chance 1 and 2, so (13 - 3) / (1 + 4).
     assert moment_variance(np.array([3.0, -2.0]), np.array([1.0, 2.0])) == pytest.approx(2)
     assert moment_variance(np.array([1.0, -1.0]), np.array([1.0, 2.0])) == 0
+    # With a usual variance of 1/2: (10 + 2 · 2) / (5 + 2 · 4); of nothing seen the usual one is left.
+    assert moment_variance(np.array([3.0, -2.0]), np.array([1.0, 2.0]), 0.5) == pytest.approx(14 / 13)
+    assert moment_variance(np.zeros(2), np.zeros(2), 0.5) == pytest.approx(0.5)
     # One cell of two dimensions: (9 + 1 - (2 + 2)) / (4 + 1 + 1 + 4).
     matrix = np.array([[[2.0, 1.0], [1.0, 2.0]]])
     assert moment_variance(np.array([[3.0, 1.0]]), matrix) == pytest.approx(0.6)
@@ -76,8 +79,18 @@ def test_the_model_knows_profiles_and_own_taste_and_the_profile_speaks_for_new_u
     assert (np.nanmean(by_age[0], axis=1) > np.nanmean(by_age[1], axis=1) + 1).all()
     assert odds[COLD][fits[COLD]].min() > odds[COLD][~fits[COLD]].max()
     taste = odds[:COLD, ::2].mean(axis=1) - odds[:COLD, 1::2].mean(axis=1)
-    assert taste[::10].min() > 0.4
+    assert np.median(taste[::10]) > 0.5
     assert np.median(np.abs(np.delete(taste, np.s_[::10]))) < 0.3
+
+
+def test_profiles_that_say_nothing_make_no_factors() -> None:
+    history = network()
+    shuffled = np.random.default_rng(1).permutation(history.tables.users.profile["age"])
+    users = replace(history.tables.users, profile={"age": shuffled})
+    for tables, n_factors in ((history.tables, 2), (replace(history.tables, users=users), 0)):
+        model = fit_response(View(make_history(tables), 100 * HOUR_S))
+        assert model is not None
+        assert model.post_factors.shape == (N_POSTS, n_factors)
 
 
 def test_log_odds_are_about_as_high_as_responses_are_frequent() -> None:
