@@ -39,6 +39,7 @@ class VectorCache:
     def read(self, encoder: str, digests: Sequence[bytes]) -> dict[bytes, NDArray[np.float16]]:
         """Return the known vectors by the digest of their text, and note that they were used."""
         with closing(self._open()) as db, db:
+            db.execute("BEGIN IMMEDIATE")  # what begins by reading cannot wait for another's writing
             db.execute("CREATE TEMP TABLE wanted (digest BLOB PRIMARY KEY) WITHOUT ROWID")
             db.executemany("INSERT INTO wanted VALUES (?)", ((digest,) for digest in digests))
             found = db.execute(
@@ -62,6 +63,7 @@ class VectorCache:
     def trim(self) -> None:
         """Give up the vectors used longest ago, where there are too many."""
         with closing(self._open()) as db, db:
+            db.execute("BEGIN IMMEDIATE")
             (count,) = db.execute("SELECT count(*) FROM vectors").fetchone()
             if count > self._most:
                 db.execute(
