@@ -14,7 +14,7 @@ from batch.tables import HOUR_S, Floats, Ints
 
 _HINT = 1e-9
 """How much popularity counts beside similarity: only where similarity says nothing."""
-_FADE_H, _FADE_POWER = 1.0, 2.0
+_FADE_POWER = 2.0
 _TREND_WEIGHT = 0.3
 """How much popularity counts beside neighbours; both are shares of touches. Best of .1 to 3 on two months of a log."""
 
@@ -33,11 +33,8 @@ def fading(view: View) -> Floats:
 
     Popularity that is quick to forget and still tells old posts apart, at any refresh interval.
     """
-    span = view.window(168)
-    events, first = view.history.tables.events, view.history.first[span]
-    weight = (1 + (view.tau_s - events.at_s[span][first]) / HOUR_S / _FADE_H) ** -_FADE_POWER
-    total = np.bincount(events.post[span][first], weights=weight, minlength=view.n_posts)
-    return np.asarray(total / max(total.sum(), 1e-9), dtype=np.float64)
+    total = view.faded(_FADE_POWER)
+    return np.asarray(total / max(total.sum(), 1e-9))
 
 
 def _newest(view: View) -> Floats:

@@ -17,8 +17,8 @@ from batch.features.view import History, View
 from batch.shown_rows import shown_moments, shown_rows
 from batch.tables import HOUR_S, Ints
 
-_FEWEST_MOMENTS, _MOST_MOMENTS = 60, 672
-_EVENTS_LOOKED_THROUGH = 50_000_000
+_FEWEST_MOMENTS = 60
+_EVENTS_LOOKED_THROUGH = 80_000_000
 """Events that all moments together look through: of a short log every hour is a moment, of a long one fewer are."""
 _LATER_SHARE = 0.25
 """Cases beyond the next run, against those before it: they matter only when that run is late."""
@@ -71,7 +71,7 @@ class Sampling:
 
 
 def moments_before(history: History, as_of_s: int, sampling: Sampling) -> list[int]:
-    """Return past as-of times, oldest first: whole steps of hours before `as_of_s`, that have a past of their own."""
+    """Return past as-of times, oldest first: all hours before `as_of_s` with a past, or a sample of them."""
     times = history.tables.events.at_s
     if not len(times):
         return []
@@ -79,11 +79,11 @@ def moments_before(history: History, as_of_s: int, sampling: Sampling) -> list[i
     begin = max(as_of_s - sampling.days * 24 * HOUR_S, first + int(_WARM_UP * (as_of_s - first)), sampling.since_s)
     if history.shown_known:
         return shown_moments(begin, as_of_s)
-    most = min(_MOST_MOMENTS, max(_FEWEST_MOMENTS, _EVENTS_LOOKED_THROUGH // len(times)))
-    step = max(1, -(-(as_of_s - begin) // (most * HOUR_S)))
-    while math.gcd(step, 24) > 1:  # else some hours of the day would never be met
-        step += 1
-    return list(range(as_of_s - step * HOUR_S, begin, -step * HOUR_S))[::-1]
+    hours = np.arange(as_of_s - HOUR_S, begin, -HOUR_S)[::-1]
+    most = max(_FEWEST_MOMENTS, _EVENTS_LOOKED_THROUGH // len(times))
+    if len(hours) > most:  # drawn, since an even step would never meet some hours of the day
+        hours = np.sort(np.random.default_rng(sampling.seed).choice(hours, most, replace=False))
+    return [int(moment_s) for moment_s in hours]
 
 
 def split_s(history: History, as_of_s: int, sampling: Sampling) -> int:

@@ -221,3 +221,35 @@ def walk_trees(
             total += leaf[leaf_begin[tree] - node - 1]
         scores[row] = total
     return scores
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def count_since(
+    times: Ints,
+    begin: Ints,
+    end: Ints,
+    since: NDArray[np.float64],
+    column: Ints,
+    span_s: int,
+    out: NDArray[np.float32],
+) -> None:
+    """Write how many of a row's times are at or after each of `since`; with span_s > 0, in how many spans they fall.
+
+    Row r owns times[begin[r] : end[r]], ascending. since : (n_columns,), descending; its place i belongs to column[i]
+    of `out`, (n_rows, n_columns). A span counts as a whole, also for what began within it.
+    """
+    for row in prange(out.shape[0]):
+        at = end[row] - 1
+        count = 0
+        last = np.int64(-1)
+        for i in range(len(since)):
+            while at >= begin[row]:
+                span = times[at] // span_s if span_s else np.int64(0)
+                upto = (span + 1) * span_s - 1 if span_s else times[at]
+                if upto < since[i]:
+                    break
+                if span_s == 0 or span != last:
+                    count += 1
+                    last = span
+                at -= 1
+            out[row, column[i]] = count

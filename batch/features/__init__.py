@@ -1,5 +1,17 @@
 """Features, each on its own axes (docs/features.md); importing this package fills the registry."""
 
-from batch.features import bucket, cluster, neural, pair, post, response, text, topic, user, vectors
+from batch.features import attention, bucket, cluster, neural, pair, post, response, text, topic, user, vectors
 
-__all__ = ["bucket", "cluster", "neural", "pair", "post", "response", "text", "topic", "user", "vectors"]
+__all__ = [
+    "attention",
+    "bucket",
+    "cluster",
+    "neural",
+    "pair",
+    "post",
+    "response",
+    "text",
+    "topic",
+    "user",
+    "vectors",
+]

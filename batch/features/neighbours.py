@@ -9,6 +9,7 @@ costs at most 50 × 300 + 100 × 50 = 20,000 additions, and 163,000 users 3.3 th
 core, whatever the length of the log. Ordering the log is one pass a run.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,9 @@ USERS_OF_A_POST = 300
 NEIGHBOURS = 100
 HALF_LIFE_H = 8.0
 """A neighbour's touch counts half as much every so many hours."""
+FADE_POWER, FADED_AFTER_H = 1.5, 168.0
+RARITY = 0.5
+"""A post in common counts by the number of users who touched it to the power of minus this."""
 _FORGOTTEN_H = 12 * HALF_LIFE_H
 _CHUNK = 64
 
@@ -46,15 +50,14 @@ class Touched:
     fresh_weight: NDArray[np.float64]
 
 
-def touched_at(view: View) -> Touched:
-    """Collect the touches of a moment."""
+def touched_at(view: View, recency: Callable[[Ints], NDArray[np.float64]], forgotten_h: float) -> Touched:
+    """Collect the touches of a moment; `recency` gives the weight of touches at given seconds."""
     events, kept = view.history.tables.events, latest_touches(view, TOUCHES)
     user, post = events.user[kept].astype(np.int64), events.post[kept].astype(np.int64)
     by_post = np.lexsort((kept, post))  # events are ascending by time, so each post's latest users come last
     from_end = np.cumsum(np.bincount(post, minlength=view.n_posts))[post[by_post]] - 1 - np.arange(len(by_post))
     of_posts = by_post[from_end < USERS_OF_A_POST]
-    age_h = (view.tau_s - events.at_s[kept]) / HOUR_S
-    fresh = (age_h < _FORGOTTEN_H) & (view.place[post] >= 0)
+    fresh = (events.at_s[kept] > view.tau_s - forgotten_h * HOUR_S) & (view.place[post] >= 0)
     return Touched(
         post_begin=_begin(user, view.n_users),
         post=post,
@@ -62,7 +65,7 @@ def touched_at(view: View) -> Touched:
         user=user[of_posts],
         fresh_begin=_begin(user[fresh], view.n_users),
         fresh_place=view.place[post[fresh]],
-        fresh_weight=0.5 ** (age_h[fresh] / HALF_LIFE_H),
+        fresh_weight=recency(events.at_s[kept[fresh]]),
     )
 
 
@@ -71,12 +74,30 @@ def neighbour_scores(view: View, users: Ints) -> NDArray[np.float32]:
 
     float32, shape (len(users), n_pool), 0 to 1; 0 for users who are like nobody.
     """
-    touched = view.once("touched", lambda: touched_at(view))
+
+    def recency(at_s: Ints) -> NDArray[np.float64]:
+        return np.asarray(0.5 ** ((view.tau_s - at_s) / HOUR_S / HALF_LIFE_H))
+
+    touched = view.once("touched", lambda: touched_at(view, recency, _FORGOTTEN_H))
+    return _scores(view, users, touched, 0.0)
+
+
+def fading_neighbour_scores(view: View, users: Ints) -> NDArray[np.float32]:
+    """Do as neighbour_scores, but let touches fade by a power of time, and rare posts in common count for more."""
+    touched = view.once(
+        "touched, fading", lambda: touched_at(view, lambda at_s: view.fade(at_s, FADE_POWER), FADED_AFTER_H)
+    )
+    return _scores(view, users, touched, RARITY)
+
+
+def _scores(view: View, users: Ints, touched: Touched, rarity: float) -> NDArray[np.float32]:
     out = np.zeros((len(users), len(view.pool)), dtype=np.float32)
+    count = np.bincount(touched.post, minlength=view.n_posts) + 1.0
     _add_neighbours(
         users,
         touched.post_begin,
         touched.post,
+        np.asarray(count**-rarity, dtype=np.float64),
         touched.user_begin,
         touched.user,
         touched.fresh_begin,
@@ -115,6 +136,7 @@ def _add_neighbours(
     users: Ints,
     post_begin: Ints,
     post: Ints,
+    worth: NDArray[np.float64],
     user_begin: Ints,
     user: Ints,
     fresh_begin: Ints,
@@ -123,10 +145,10 @@ def _add_neighbours(
     most: int,
     out: NDArray[np.float32],
 ) -> None:
-    """Add each user's row to `out`; the arrays are those of Touched."""
+    """Add each user's row to `out`; the arrays are those of Touched. worth : of a post in common, (n_posts,)."""
     n_chunks = (len(users) + _CHUNK - 1) // _CHUNK
     for chunk in prange(n_chunks):
-        common = np.zeros(len(post_begin) - 1, dtype=np.int64)
+        common = np.zeros(len(post_begin) - 1)
         met = np.empty(len(post_begin) - 1, dtype=np.int64)
         for row in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, len(users))):
             me = users[row]
@@ -138,7 +160,7 @@ def _add_neighbours(
                         if common[other] == 0:
                             met[n_met] = other
                             n_met += 1
-                        common[other] += 1
+                        common[other] += worth[post[i]]
             likeness = np.empty(n_met)
             mine = post_begin[me + 1] - post_begin[me]
             for i in range(n_met):

@@ -59,6 +59,24 @@ def _segment_lift(view: View) -> Floats:
     return np.vstack([lift, np.ones((1, view.n_posts))])
 
 
+@feature(
+    "segment_fading",
+    "segment×post",
+    "A",
+    "share of the segment's first touches of the last week, each weighted by (1 + age in hours)^-1.5",
+)
+def _segment_fading(view: View) -> Floats:
+    """Weigh a segment's touches; the last row stands for users without a segment, as if they were one."""
+    history, span = view.history, view.window(168)
+    n_segments = len(history.segments.names)
+    events, first = history.tables.events, history.first[span]
+    segment = history.segments.of_user[events.user[span][first]]
+    cell = np.where(segment >= 0, segment, n_segments) * view.n_posts + events.post[span][first]
+    weight = view.fade(events.at_s[span][first], 1.5)
+    faded = np.bincount(cell, weights=weight, minlength=(n_segments + 1) * view.n_posts).reshape(-1, view.n_posts)
+    return np.asarray(faded / np.maximum(faded.sum(axis=1, keepdims=True), 1e-9))
+
+
 @feature("author_match", "user×post", "A", "share of the user's latest posts that are by the post's author")
 def _author_match(view: View, users: Ints) -> Pairs:
     author = view.history.tables.posts.author

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batch.features.factors import vector_scores
-from batch.features.neighbours import neighbour_scores
+from batch.features.neighbours import fading_neighbour_scores, neighbour_scores
 from batch.features.registry import feature
 from batch.features.view import View
 from batch.tables import Ints
@@ -16,6 +16,11 @@ Pairs = NDArray[np.float32]
 def user_knn(view: View, users: Ints) -> Pairs:
     """Ask the user's neighbours, by likeness and recency."""
     return view.for_users("user_knn", users, lambda: neighbour_scores(view, users))
+
+
+@feature("user_knn_fading", "user×post", "A", "the same, by rarer posts in common, and with touches that fade slowly")
+def _user_knn_fading(view: View, users: Ints) -> Pairs:
+    return fading_neighbour_scores(view, users)
 
 
 @feature("als", "user×post", "A", "product of the user's and the post's vectors by ALS, of the latest midnight's fit")

@@ -193,6 +193,25 @@ class View:
         weight = 0.5 ** (age_h / half_life_h)
         return np.bincount(events.post[span][first], weights=weight, minlength=self.n_posts).astype(np.float64)
 
+    def faded(self, power: float) -> Floats:
+        """Sum the last week's first touches by post, each weighted by (1 + age in hours)^-power; shape (n_posts,).
+
+        Attention fades by a power of time rather than by halves (Crane and Sornette, PNAS 2008): quick to forget, it
+        still tells old posts apart.
+        """
+
+        def compute() -> Floats:
+            span = self.window(168)
+            events, first = self.history.tables.events, self.history.first[span]
+            weight = self.fade(events.at_s[span][first], power)
+            return np.bincount(events.post[span][first], weights=weight, minlength=self.n_posts).astype(np.float64)
+
+        return self.once(f"faded {power}", compute)
+
+    def fade(self, at_s: Ints, power: float) -> Floats:
+        """Return the weight of events at `at_s`: (1 + age in hours)^-power; same shape."""
+        return np.asarray((1 + (self.tau_s - at_s) / HOUR_S) ** -power, dtype=np.float64)
+
     @cached_property
     def dated_s(self) -> Floats:
         """Return from when on each post's age counts, NaN where τ does not know it yet; shape (n_posts,)."""
