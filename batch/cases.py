@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from batch.features.matrix import Column, gather
 from batch.features.view import History, View
 from batch.shown_rows import shown_moments, shown_rows
-from batch.tables import HOUR_S, Ints
+from batch.tables import HOUR_S, Floats, Ints
 
 _FEWEST_MOMENTS = 60
 _EVENTS_LOOKED_THROUGH = 80_000_000
@@ -32,18 +32,23 @@ _WARM_UP = 0.2
 
 @dataclass(frozen=True)
 class Cases:
-    """Rows by group. matrix : float32 (n_rows, n_columns). grade : int32 (n_rows,), 0: none. group : sizes."""
+    """Rows by group. matrix : float32 (n_rows, n_columns). grade : int32 (n_rows,), 0: none. group : sizes.
+
+    chance : float64 (n_rows,), above 0 to 1: how likely the row's post was to be among the untouched ones drawn.
+    """
 
     matrix: NDArray[np.float32]
     grade: NDArray[np.int32]
     group: Ints
+    chance: Floats
 
 
 @dataclass(frozen=True)
 class Rows:
     """Which cells of a moment make its cases. user, place, bucket : int64 (n_rows,): index, place in the pool, hour.
 
-    grade : int32 (n_rows,), 0: none. group : sizes, int64 (n_groups,); the rows of a group stand together.
+    grade : int32 (n_rows,), 0: none. group : sizes, int64 (n_groups,); the rows of a group stand together. chance : as
+    in Cases.
     """
 
     user: Ints
@@ -51,6 +56,7 @@ class Rows:
     bucket: Ints
     grade: NDArray[np.int32]
     group: Ints
+    chance: Floats
 
 
 @dataclass(frozen=True)
@@ -108,11 +114,13 @@ def draw_cases(
     moments = moments_before(history, as_of_s, sampling)
     drawn = [_no_cases(columns)]
     for view, rows in draw_rows(history, moments, as_of_s, sampling, pool_at, progress):
-        drawn.append(Cases(gather(view, columns, rows.user, rows.place, rows.bucket), rows.grade, rows.group))
+        matrix = gather(view, columns, rows.user, rows.place, rows.bucket)
+        drawn.append(Cases(matrix, rows.grade, rows.group, rows.chance))
     return Cases(
         matrix=np.concatenate([cases.matrix for cases in drawn]),
         grade=np.concatenate([cases.grade for cases in drawn]),
         group=np.concatenate([cases.group for cases in drawn]),
+        chance=np.concatenate([cases.chance for cases in drawn]),
     )
 
 
@@ -132,7 +140,8 @@ def draw_rows(
         random = np.random.default_rng([sampling.seed, moment_s])
         share = sampling.groups // len(moments) + 1
         if history.shown_known:
-            rows = Rows(*shown_rows(view, ends[place], share, random))
+            found = shown_rows(view, ends[place], share, random)
+            rows = Rows(*found, chance=np.ones(len(found[0])))
         else:
             rows = _rows_at(view, as_of_s, sampling, share, random)
         if len(rows.user):
@@ -142,7 +151,10 @@ def draw_rows(
 
 def _no_cases(columns: list[Column]) -> Cases:
     return Cases(
-        np.zeros((0, len(columns)), dtype=np.float32), np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int64)
+        np.zeros((0, len(columns)), dtype=np.float32),
+        np.zeros(0, dtype=np.int32),
+        np.zeros(0, dtype=np.int64),
+        np.zeros(0),
     )
 
 
@@ -155,20 +167,21 @@ def _rows_at(view: View, as_of_s: int, sampling: Sampling, most: int, random: np
     chosen = _choose(chosen, chosen % 2**31 < next_run, most, random)
     if not len(chosen):
         none = np.zeros(0, dtype=np.int64)
-        return Rows(none, none, none, none.astype(np.int32), none)
+        return Rows(none, none, none, none.astype(np.int32), none, np.zeros(0))
     kept = np.isin(case, chosen)
     at = np.searchsorted(chosen, case[kept])
     against = _untouched(view, chosen // 2**31, sampling.negatives, random)
     rows = np.concatenate([at * view.n_posts + place[kept], against])
     grades = np.concatenate([grade[kept], np.zeros(len(against), dtype=np.int32)])
     rows, first = np.unique(rows, return_index=True)  # a touched post stands first, so its grade stays
-    group_of = rows // view.n_posts
+    group_of, place_of = rows // view.n_posts, rows % view.n_posts
     return Rows(
         user=chosen[group_of] // 2**31,
-        place=rows % view.n_posts,
+        place=place_of,
         bucket=chosen[group_of] % 2**31,
         grade=grades[first].astype(np.int32),
         group=np.bincount(group_of, minlength=len(chosen)),
+        chance=_chance(place_of, len(view.pool), sampling.negatives),
     )
 
 
@@ -213,8 +226,8 @@ def _untouched(view: View, users: Ints, negatives: int, random: np.random.Genera
     n_pool = len(view.pool)
     if not n_pool or not len(users):
         return np.zeros(0, dtype=np.int64)
-    n_hot = int(negatives * _HOT_SHARE)
-    hot = random.integers(0, min(_HOT_POSTS, n_pool), (len(users), n_hot))
+    n_hot, hot_posts = _hot(n_pool, negatives)
+    hot = random.integers(0, hot_posts, (len(users), n_hot))
     any_post = random.integers(0, n_pool, (len(users), negatives - n_hot))
     place = np.concatenate([hot, any_post], axis=1)
     group = np.broadcast_to(np.arange(len(users))[:, None], place.shape)
@@ -225,3 +238,15 @@ def _untouched(view: View, users: Ints, negatives: int, random: np.random.Genera
     acted = events.user[past].astype(np.int64) * view.n_posts + events.post[past]
     fresh = ~np.isin(users[group] * view.n_posts + view.pool[place], acted)
     return np.asarray((group * view.n_posts + place)[fresh])
+
+
+def _hot(n_pool: int, negatives: int) -> tuple[int, int]:
+    """Return how many of a case's untouched posts come from the most popular ones alone, and how many those are."""
+    return int(negatives * _HOT_SHARE), min(_HOT_POSTS, n_pool)
+
+
+def _chance(place: Ints, n_pool: int, negatives: int) -> Floats:
+    """Return how likely `_untouched` is to draw each place; shape of `place`."""
+    n_hot, hot_posts = _hot(n_pool, negatives)
+    missed = np.where(place < hot_posts, (1 - 1 / hot_posts) ** n_hot, 1.0) * (1 - 1 / n_pool) ** (negatives - n_hot)
+    return np.asarray(1 - missed)

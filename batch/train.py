@@ -30,7 +30,12 @@ def enough(grade: NDArray[np.int32]) -> bool:
 
 
 def train_trees(cases: Cases, columns: list[Column], training: Training, progress: Callable[[int, int], None]) -> str:
-    """Train and return the model in LightGBM's text format; `progress` hears (trees done, trees)."""
+    """Train and return the model in LightGBM's text format; `progress` hears (trees done, trees).
+
+    Popular posts are drawn more often as untouched ones, so that pairs tell of the ratio of being touched to being
+    drawn. The trees start from minus the logarithm of the latter, and are left with the former, which is what orders a
+    whole catalogue (the correction of sampled softmax: Bengio and Senécal, IEEE Transactions on Neural Networks 2008).
+    """
     parameters = {
         **tree_parameters(columns, training),
         "objective": "lambdarank",
@@ -41,6 +46,7 @@ def train_trees(cases: Cases, columns: list[Column], training: Training, progres
         cases.matrix,
         label=cases.grade,
         group=cases.group[cases.group > 0],
+        init_score=-np.log(cases.chance),
         feature_name=feature_names(columns),
         params={"max_bin": 255, "verbosity": -1},
         free_raw_data=True,

@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from small_world import make_history, make_tables, random_events
 
 from batch.candidates import pool_at
-from batch.cases import Cases, Sampling, draw_cases, moments_before, split_s
+from batch.cases import Cases, Sampling, _chance, _untouched, draw_cases, moments_before, split_s
 from batch.features.matrix import Column
 from batch.features.view import View
 from batch.tables import HOUR_S, Ints
@@ -95,14 +96,39 @@ def test_where_an_action_means_shown_all_that_was_shown_is_a_case_once() -> None
     assert cases.matrix[:, 1].tolist() == [1, 0, 0]  # touches of the post by then: user 0's alone
 
 
-def test_the_step_between_moments_meets_every_hour_of_the_day() -> None:
+def test_moments_are_all_hours_or_a_sample_that_meets_every_hour_of_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
     log = [(float(hour), 0, 0, "view") for hour in range(0, 2000, 10)]
     history = make_history(make_tables(log, as_of_h=2000))
     every_hour = moments_before(history, 2000 * HOUR_S, replace(SAMPLING, days=28))
     assert len(every_hour) == 671
-    long_ago = moments_before(history, 2000 * HOUR_S, replace(SAMPLING, days=80))  # 1600 hours: a step of 3 will not do
-    assert set(np.diff(long_ago)) == {5 * HOUR_S}
+    monkeypatch.setattr("batch.cases._EVENTS_LOOKED_THROUGH", 700 * len(log))
+    long_ago = moments_before(history, 2000 * HOUR_S, replace(SAMPLING, days=80))
+    assert len(long_ago) == 700
+    assert long_ago == sorted(set(long_ago))
+    assert long_ago[0] >= 400 * HOUR_S  # a fifth of the log is left to fill the features
     assert {moment // HOUR_S % 24 for moment in long_ago} == set(range(24))
+
+
+def test_the_chance_to_be_drawn_is_how_often_it_happens() -> None:
+    events = [(90.0 + post / 100, 0, post, "view") for post in range(300)]
+    view = View(make_history(make_tables(events, n_users=2, n_posts=400)), 100 * HOUR_S)
+    view.pool = pool(view)
+    times = 400
+    drawn = np.zeros(400)
+    for seed in range(times):
+        places = _untouched(view, np.array([1]), 50, np.random.default_rng(seed))
+        drawn[np.unique(places % view.n_posts)] += 1
+    expected = _chance(np.arange(400), 400, 50)
+    assert expected[0] == pytest.approx(1 - (1 - 1 / 200) ** 30 * (1 - 1 / 400) ** 20)
+    assert expected[-1] == pytest.approx(1 - (1 - 1 / 400) ** 20)
+    assert drawn[:200].mean() / times == pytest.approx(expected[0], rel=0.05)
+    assert drawn[200:].mean() / times == pytest.approx(expected[-1], rel=0.1)
+
+
+def test_every_case_says_what_chance_its_posts_had() -> None:
+    cases = draw(random_events(500, 10, 20, last_h=99), n_users=10, n_posts=20)
+    assert len(cases.chance) == len(cases.grade)
+    assert set(cases.chance.round(9)) == {_chance(np.zeros(1, dtype=np.int64), 20, SAMPLING.negatives)[0].round(9)}
 
 
 def test_most_cases_are_those_before_the_next_run() -> None:

@@ -103,3 +103,47 @@ def test_a_feature_is_declared_once_and_only_for_parts_that_fit_its_axes() -> No
         register(FEATURES["age_h"])
     with pytest.raises(ValueError, match="cannot be in part"):
         register(Feature("new", "user×post", "C", "a pair in the hour's part", lambda view: view))
+
+
+def test_attention_fades_by_a_power_of_time_and_ends_after_a_week() -> None:
+    events = [(100 - 8 * 24, 0, 0, "view"), (97.0, 1, 0, "view"), (99.0, 0, 1, "view"), (99.5, 0, 1, "like")]
+    view = View(make_history(make_tables(events)), 100 * HOUR_S)
+    assert view.faded(2.0).tolist() == pytest.approx([1 / 16, 1 / 4, 0, 0])
+    assert on_axes(view, "fading_2").tolist() == pytest.approx([1 / 5, 4 / 5, 0, 0])
+
+
+def test_places_velocity_and_the_nth_last_touch_of_posts() -> None:
+    events = [(92.0, 0, 0, "view"), (99.0, 1, 0, "view"), (98.0, 0, 1, "view"), (98.5, 0, 1, "like")]
+    view = View(make_history(make_tables(events, born_h=[50, 60, 60, 200])), 100 * HOUR_S)
+    assert on_axes(view, "place_8h")[:3].tolist() == [0, 1, 2]
+    assert on_axes(view, "newer_posts")[:3].tolist() == [2, 0, 0]  # equals are not newer than each other
+    assert np.isnan(on_axes(view, "newer_posts")[3])
+    quick, slow = np.array([2**-1 + 2**-8, 2**-2, 0]), np.array([2 ** (-1 / 8) + 2**-1, 2 ** (-2 / 8), 0])
+    velocity = np.log2((quick / quick.sum() + 1e-4) / (slow / slow.sum() + 1e-4))
+    assert on_axes(view, "velocity_1h_8h")[:3].tolist() == pytest.approx(velocity.tolist(), rel=1e-3)
+    since = on_axes(view, "since_touch_2_h")
+    assert since[0] == 8
+    assert np.isnan(since[1:]).all()  # the like is no touch of its own
+    assert on_axes(view, "events_24h").tolist() == [2, 2, 0, 0]
+    assert on_axes(view, "strong_24h").tolist() == [0, 1, 0, 0]
+
+
+def test_a_post_was_passed_by_as_often_as_its_reader_was_there_since() -> None:
+    events = [(90.2, 0, 0, "view"), (90.4, 0, 1, "view"), (95.5, 0, 0, "like"), (95.0, 1, 0, "view")]
+    view = View(make_history(make_tables(events, born_h=[50, 90.3, 96, 60])), 100 * HOUR_S)
+    users = np.array([0, 1, 2])
+    passed = FEATURES["passed_by"].compute(view, users)
+    assert passed.tolist() == [[3, 2, 0, 3], [1, 1, 0, 1], [0, 0, 0, 0]]
+    hours = FEATURES["passed_hours"].compute(view, users)
+    assert hours.tolist() == [[2, 2, 0, 2], [1, 1, 0, 1], [0, 0, 0, 0]]  # an hour counts as a whole
+
+
+def test_a_segment_has_its_own_fading_and_those_without_one_share_the_last_row() -> None:
+    country = np.array(["AT", "BR", ""], dtype=object)
+    events = [(99.0, 0, 0, "view"), (97.0, 0, 1, "view"), (99.0, 1, 1, "view"), (99.0, 2, 2, "view")]
+    view = View(make_history(make_tables(events, profile={"country": country})), 100 * HOUR_S)
+    fading = on_axes(view, "segment_fading")
+    one, three = 2**-1.5, 4**-1.5
+    assert fading[0].tolist() == pytest.approx([one / (one + three), three / (one + three), 0, 0])
+    assert fading[1].tolist() == pytest.approx([0, 1, 0, 0])
+    assert fading[2].tolist() == pytest.approx([0, 0, 1, 0])

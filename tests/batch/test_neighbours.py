@@ -8,7 +8,7 @@ from small_world import make_history, make_tables, random_events
 
 from batch.baselines import fading
 from batch.features import neighbours
-from batch.features.neighbours import neighbour_scores
+from batch.features.neighbours import fading_neighbour_scores, neighbour_scores
 from batch.features.touches import latest_touches
 from batch.features.view import View
 from batch.rank import make_scorer
@@ -44,6 +44,21 @@ def test_neighbours_speak_by_likeness_and_recency() -> None:
         ]
     )
     assert scores[1].tolist() == [0, 0, 0, 0]  # the event at exactly 100 is not before 100
+
+
+def test_fading_neighbours_count_rare_posts_in_common_for_more() -> None:
+    # User 0 shares post 0 (touched by users 0, 1, 2: worth (3 + 1)^-½) with user 1, and post 1 (two users: 3^-½) with 2.
+    events = [
+        (80.0, 0, 0, "view"),
+        (80.0, 0, 1, "view"),
+        (81.0, 1, 0, "view"),
+        (82.0, 2, 0, "view"),
+        (83.0, 2, 1, "view"),
+    ]
+    events += [(97.0, 1, 2, "view"), (97.0, 2, 3, "view")]
+    scores = fading_neighbour_scores(view_of(events), np.array([0]))[0]
+    one, two = 4**-0.5 / np.sqrt(2 * 2), (4**-0.5 + 3**-0.5) / np.sqrt(2 * 3)
+    assert scores[2:].tolist() == pytest.approx([one / (one + two) * 4**-1.5, two / (one + two) * 4**-1.5])
 
 
 def test_a_touch_is_the_first_on_a_post_or_a_response_where_views_are_only_shown() -> None:
