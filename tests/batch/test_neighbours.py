@@ -47,7 +47,7 @@ def test_neighbours_speak_by_likeness_and_recency() -> None:
 
 
 def test_fading_neighbours_count_rare_posts_in_common_for_more() -> None:
-    # User 0 shares post 0 (touched by users 0, 1, 2: worth (3 + 1)^-½) with user 1, and post 1 (two users: 3^-½) with 2.
+    # User 0 shares post 0 (of users 0, 1 and 2: worth (3 + 1)^-½) with both others, post 1 (3^-½) with user 2 alone.
     events = [
         (80.0, 0, 0, "view"),
         (80.0, 0, 1, "view"),

@@ -27,7 +27,7 @@ def cases(*, luck_counts: bool) -> Cases:
     base, luck = random.normal(-1, 1, 4000), random.normal(0, 1, 4000)
     happened = random.random(4000) < 1 / (1 + np.exp(-(base + 2 * luck * luck_counts)))
     matrix = np.column_stack([base, luck]).astype(np.float32)
-    return Cases(matrix, happened.astype(np.int32) * 2, np.full(400, 10))
+    return Cases(matrix, happened.astype(np.int32) * 2, np.full(400, 10), np.ones(4000))
 
 
 def train(given: Cases, columns: list[Column] = COLUMNS) -> str:
@@ -50,7 +50,7 @@ def test_trees_that_do_not_help_are_left_out() -> None:
 
 def test_without_the_response_model_trees_stand_alone() -> None:
     given = cases(luck_counts=True)
-    alone = Cases(given.matrix[:, 1:], given.grade, given.group)
+    alone = Cases(given.matrix[:, 1:], given.grade, given.group, given.chance)
     assert base_of(COLUMNS) == "response"
     assert base_of(COLUMNS[1:]) == ""
     assert len(parse_trees(train(alone, COLUMNS[1:]))) == TRAINING.trees

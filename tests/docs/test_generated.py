@@ -19,7 +19,7 @@ def test_a_generated_page_is_fresh(name: str) -> None:
 
 
 def test_every_feature_has_a_row() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| ([ABC, ]+) \|", PAGES["features.md"](), re.MULTILINE)
+    rows = re.findall(r"^\| `([\w.]+)` \| (\S+) \| ([ABC, ]+) \|", PAGES["features.md"](), re.MULTILINE)
     assert [(name, axes, parts.replace(", ", "")) for name, axes, parts in rows] == [
         (entry.name, entry.axes, entry.parts) for entry in FEATURES.values()
     ]
