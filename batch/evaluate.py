@@ -13,8 +13,8 @@ from batch.replay import LAG_BLIND, ReplayResult
 from batch.tables import HOUR_S, Floats, Ints
 from batch.train import as_booster
 
-HISTORY_BOUNDS = (0, 1, 5, 20, 100)
-"""Users are grouped by how many events they had before the refresh: none, 1 to 4, 5 to 19, 20 to 99, 100 and more."""
+HISTORY_BOUNDS = (0, 1, 2, 5, 20, 100)
+"""Users are grouped by how many events they had before the refresh: none, 1, 2 to 4, 5 to 19, 20 to 99, 100 and more."""
 
 
 NAMES = {"lightgbm": "hourfeed", "neural": "neural", LAG_BLIND: "hourfeed_lag_blind"}
