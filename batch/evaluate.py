@@ -14,7 +14,7 @@ from batch.tables import HOUR_S, Floats, Ints
 from batch.train import as_booster
 
 HISTORY_BOUNDS = (0, 1, 2, 5, 20, 100)
-"""Users are grouped by how many events they had before the refresh: none, 1, 2 to 4, 5 to 19, 20 to 99, 100 and more."""
+"""Users are grouped by their events before the refresh: none, 1, 2 to 4, 5 to 19, 20 to 99, 100 and more."""
 
 
 NAMES = {"lightgbm": "hourfeed", "neural": "neural", LAG_BLIND: "hourfeed_lag_blind"}
