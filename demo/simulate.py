@@ -1,31 +1,26 @@
 """Simulates a social network: users and posts, what is hidden of them, and the log of views and likes."""
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias
 
-import numpy as np
-import pandas as pd
 from sqlalchemy import Engine
 
 from demo.errors import DemoError
+from demo.log import DayCounts, Report, write_log
 from demo.marker import MARKER, Marker, database_place, first_filled_table, user_ids
 from demo.network import make_users
 from demo.parameters import Parameters
-from demo.sessions import BLOCK_USERS, EVENT, Events, Network, events_of_block, make_network
+from demo.sessions import make_network
 from demo.sinks import KINDS, DatabaseSink, FileFormat, Sink, file_sink
 from demo.spool import Spool
+from demo.workers import side_by_side
 from source.schema import SourceSchema
 
 ORACLE = "oracle.npz"
 CHUNK_USERS = 5_000
-"""Users whose events are in memory at a time; it changes nothing in the result."""
-
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with the stage (`users`, `log`, `writing`), what is done of it and how much there is."""
+"""Users whose events are in memory at a time in each worker; neither number changes anything in the result."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,8 @@ def simulate(
     *,
     keep_end: bool = False,
     chunk_users: int = CHUNK_USERS,
-    progress: Progress | None = None,
+    workers: int = 1,
+    progress: Report | None = None,
 ) -> Summary:
     """Fill an empty database, and save the oracle as `state`/oracle.npz.
 
@@ -70,7 +66,7 @@ def simulate(
             make_network(parameters).oracle.save(state / ORACLE)
         return _from_json(earlier.summary)
     Marker(parameters, place, None).write(path)
-    summary = _run(parameters, DatabaseSink(engine, schema), state, chunk_users, progress)
+    summary = _run(parameters, DatabaseSink(engine, schema), state, chunk_users, workers, progress)
     Marker(parameters, place, asdict(summary)).write(path)
     return summary
 
@@ -106,68 +102,50 @@ def simulate_files(
     *,
     file_format: FileFormat = "parquet",
     chunk_users: int = CHUNK_USERS,
-    progress: Progress | None = None,
+    workers: int = 1,
+    progress: Report | None = None,
 ) -> Summary:
     """Write users, posts, events and the oracle into `folder`, over those of an earlier simulation.
 
     Raises DemoError when files of these names are there that no simulation wrote.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    there = [path for kind in KINDS for path in sorted(folder.glob(f"{kind}.*"))]
+    there = [path for kind in KINDS for pattern in (f"{kind}.*", f"{kind}/*") for path in sorted(folder.glob(pattern))]
     if there and Marker.read(folder / MARKER) is None:
         raise DemoError(f"{there[0]} is there, and no simulation wrote it; name another folder with --out")
     for path in there:
         path.unlink()
     Marker(parameters, "files", None).write(folder / MARKER)
-    summary = _run(parameters, file_sink(folder, file_format), folder, chunk_users, progress)
+    summary = _run(parameters, file_sink(folder, file_format), folder, chunk_users, workers, progress)
     Marker(parameters, "files", asdict(summary)).write(folder / MARKER)
     return summary
 
 
-def _run(parameters: Parameters, sink: Sink, folder: Path, chunk_users: int, progress: Progress | None) -> Summary:
+def _run(
+    parameters: Parameters, sink: Sink, folder: Path, chunk_users: int, workers: int, progress: Report | None
+) -> Summary:
     report = progress or (lambda _stage, _done, _total: None)
     network = make_network(parameters)
     network.oracle.save(folder / ORACLE)
-    try:
-        sink.write("users", network.users.frame())
-        sink.write("posts", network.posts.frame(parameters))
-        report("users", 1, 1)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".simulate-") as scratch:
-            return _write_log(network, sink, Spool(Path(scratch)), max(1, chunk_users // BLOCK_USERS), report)
-    finally:
-        sink.close()
+    sink.write("users", network.users.frame())
+    sink.write("posts", network.posts.frame(parameters))
+    report("users", 1, 1)
+    with (
+        tempfile.TemporaryDirectory(dir=folder, prefix=".simulate-") as scratch,
+        side_by_side(network, min(workers, -(-parameters.users // chunk_users))) as run,
+    ):
+        days = write_log(network, sink, Spool(Path(scratch)), run, chunk_users, report)
+    return _summary(parameters, days)
 
 
-def _write_log(network: Network, sink: Sink, spool: Spool, chunk_blocks: int, report: Progress) -> Summary:
-    for first in range(0, network.blocks, chunk_blocks):
-        blocks = range(first, min(first + chunk_blocks, network.blocks))
-        spool.append(np.concatenate([events_of_block(network, block) for block in blocks]))
-        report("log", blocks.stop, network.blocks)
-    views = likes = 0
-    times: list[int] = []
-    if not len(spool):
-        sink.write("events", _frame(network, np.zeros(0, dtype=EVENT)))  # a table without rows is a table still
-    for done, events in enumerate(spool.days(), start=1):
-        sink.write("events", _frame(network, events))
-        likes += int(events["like"].sum())
-        views += int((~events["like"]).sum())
-        times += [int(events["time_s"][0]), int(events["time_s"][-1])]
-        report("writing", done, len(spool))
-    moments: list[datetime | None] = [datetime.fromtimestamp(time_s, UTC) for time_s in times] or [None]
-    return Summary(network.parameters.users, network.parameters.posts, views, likes, moments[0], moments[-1])
-
-
-def _frame(network: Network, events: Events) -> pd.DataFrame:
-    """Return events with the columns of the table; a like is a row of its own, with target 0."""
-    return pd.DataFrame(
-        {
-            "timestamp": events["time_s"].astype("datetime64[s]"),
-            "user_id": network.users.user_id[events["user"]],
-            "post_id": network.posts.post_id[events["post"]],
-            "action": np.where(events["like"], "like", "view").astype(object),
-            "target": events["target"].astype(np.int64),
-        }
+def _summary(parameters: Parameters, days: list[DayCounts]) -> Summary:
+    views, likes = sum(day.views for day in days), sum(day.likes for day in days)
+    first, last = (
+        (datetime.fromtimestamp(days[0].first_s, UTC), datetime.fromtimestamp(days[-1].last_s, UTC))
+        if days
+        else (None, None)
     )
+    return Summary(parameters.users, parameters.posts, views, likes, first, last)
 
 
 def _from_json(summary: dict[str, object]) -> Summary:

@@ -1,7 +1,8 @@
 """Where a simulation goes: into the database, or into files that `hourfeed load` takes."""
 
+from datetime import date, timedelta
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
@@ -16,18 +17,29 @@ KINDS: tuple[Kind, ...] = ("users", "posts", "events")
 FileFormat: TypeAlias = Literal["parquet", "csv"]
 
 
+_ROW_GROUP_ROWS = 250_000
+_EPOCH = date(1970, 1, 1)
+
+
 class Sink(Protocol):
-    """Takes frames with canonical columns; those of one kind come in the order of their rows."""
+    """Takes users, then posts, then events by day, with canonical columns.
+
+    `in_workers`: days may come in any order and from several processes, to which the sink is pickled.
+    """
+
+    in_workers: ClassVar[bool]
 
     def write(self, kind: Kind, frame: pd.DataFrame) -> None:
-        """Add rows."""
+        """Write all users, or all posts."""
 
-    def close(self) -> None:
-        """Finish what is open."""
+    def write_day(self, day: int, events: pa.Table) -> None:
+        """Write the events of a day (days since 1970), which are in order of time."""
 
 
 class DatabaseSink:
     """Writes into the tables of `schema`; rows that are there already are not doubled."""
+
+    in_workers: ClassVar[bool] = False
 
     def __init__(self, engine: Engine, schema: SourceSchema) -> None:
         self._engine, self._schema = engine, schema
@@ -36,33 +48,37 @@ class DatabaseSink:
         """Add rows, in one transaction."""
         write_rows(self._engine, self._schema, kind, frame)
 
-    def close(self) -> None:
-        """Do nothing: each write is complete."""
+    def write_day(self, day: int, events: pa.Table) -> None:  # noqa: ARG002 - a table knows no days
+        """Add the events, in one transaction."""
+        self.write("events", events.to_pandas())
 
 
 class ParquetSink:
-    """Writes users.parquet, posts.parquet and events.parquet."""
+    """Writes users.parquet, posts.parquet and a file of events a day: events/2021-10-01.parquet and so on."""
+
+    in_workers: ClassVar[bool] = True
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._writers: dict[Kind, pq.ParquetWriter] = {}
 
     def write(self, kind: Kind, frame: pd.DataFrame) -> None:
-        """Add rows, as one row group."""
-        table = pa.Table.from_pandas(frame, preserve_index=False)
-        if kind not in self._writers:
-            self._writers[kind] = pq.ParquetWriter(self._folder / f"{kind}.parquet", table.schema, compression="zstd")
-        self._writers[kind].write_table(table)
+        """Write a file."""
+        pq.write_table(
+            pa.Table.from_pandas(frame, preserve_index=False), self._folder / f"{kind}.parquet", compression="zstd"
+        )
 
-    def close(self) -> None:
-        """Write the footers."""
-        for writer in self._writers.values():
-            writer.close()
-        self._writers.clear()
+    def write_day(self, day: int, events: pa.Table) -> None:
+        """Write the file of the day."""
+        folder = self._folder / "events"
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{_EPOCH + timedelta(days=day)}.parquet"
+        pq.write_table(events, path, compression="zstd", row_group_size=_ROW_GROUP_ROWS)
 
 
 class CsvSink:
     """Writes users.csv, posts.csv and events.csv; times are in UTC."""
+
+    in_workers: ClassVar[bool] = False
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -72,8 +88,9 @@ class CsvSink:
         path = self._folder / f"{kind}.csv"
         frame.to_csv(path, mode="a", header=not path.exists(), index=False)
 
-    def close(self) -> None:
-        """Do nothing: each write is complete."""
+    def write_day(self, day: int, events: pa.Table) -> None:  # noqa: ARG002 - one file for all days
+        """Add the events."""
+        self.write("events", events.to_pandas())
 
 
 def file_sink(folder: Path, file_format: FileFormat) -> Sink:

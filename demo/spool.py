@@ -1,6 +1,6 @@
 """Puts events in order of time on disk: they come by user and go out by day, so that memory holds one day at most."""
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,33 +10,32 @@ from demo.sessions import EVENT, Events
 _DAY_S = 86_400
 
 
+@dataclass(frozen=True)
 class Spool:
-    """One file a day in `folder`, which the caller removes."""
+    """A folder for each day in `folder`, which the caller removes, and in it a file for each part of the users."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._days: set[int] = set()
+    folder: Path
 
-    def append(self, events: Events) -> None:
-        """Add events in any order."""
+    def put(self, part: int, events: Events) -> None:
+        """Keep the events of some users, in any order; each part has its own number."""
         day = events["time_s"] // _DAY_S
         order = np.argsort(day, kind="stable")
         days, counts = np.unique(day, return_counts=True)
         ordered, stop = events[order], np.cumsum(counts)
         for number, count, end in zip(days.tolist(), counts, stop, strict=True):
-            with self._path(number).open("ab") as file:
-                file.write(ordered[end - count : end].tobytes())
-            self._days.add(number)
+            of_day = self.folder / str(number)
+            of_day.mkdir(exist_ok=True)
+            ordered[end - count : end].tofile(of_day / f"{part}.events")
 
-    def days(self) -> Iterator[Events]:
-        """Yield the events of each day, by time, then user, then the view before the like."""
-        for day in sorted(self._days):
-            events = np.fromfile(self._path(day), dtype=EVENT)
-            yield events[np.lexsort((events["like"], events["user"], events["time_s"]))]
+    def days(self) -> list[int]:
+        """Return the days that hold events, ascending, days since 1970."""
+        return sorted(int(path.name) for path in self.folder.iterdir())
 
-    def __len__(self) -> int:
-        """Return how many days hold events."""
-        return len(self._days)
-
-    def _path(self, day: int) -> Path:
-        return self._folder / f"{day}.events"
+    def day(self, number: int) -> Events:
+        """Return the events of a day by time, then user, then the view before the like; no two are equal in these."""
+        parts = [np.fromfile(path, dtype=EVENT) for path in (self.folder / str(number)).iterdir()]
+        events = np.concatenate(parts)
+        # One key of 17 + 31 + 1 bits sorts in a third of the time that three keys take.
+        key = (events["time_s"] % _DAY_S << 32) | (events["user"].astype(np.int64) << 1) | events["like"]
+        ordered: Events = events[np.argsort(key)]
+        return ordered

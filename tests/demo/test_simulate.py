@@ -22,7 +22,7 @@ from source.write import write_rows
 SMALL = Parameters(users=1_200, posts=150, days=4, seed=1)
 TINY = Parameters(users=60, posts=40, days=3, seed=1)
 SCHEMA = SourceSchema()
-FILES = ["events.parquet", "oracle.npz", "posts.parquet", "users.parquet"]
+FILES = ["oracle.npz", "posts.parquet", "users.parquet"]
 
 
 @pytest.fixture
@@ -57,7 +57,9 @@ def expected(summary: Summary) -> list[int]:
 
 
 def bytes_of(folder: Path) -> list[bytes]:
-    return [(folder / name).read_bytes() for name in FILES]
+    """Return what the files hold, the days of events one after the other."""
+    days = b"".join(path.read_bytes() for path in sorted((folder / "events").iterdir()))
+    return [days, *((folder / name).read_bytes() for name in FILES)]
 
 
 def test_the_same_seed_gives_the_same_bytes_whatever_the_chunk(tmp_path: Path) -> None:
@@ -65,6 +67,26 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_chunk(tmp_path: Path) -
     simulate_files(SMALL, tmp_path / "two", chunk_users=1)
 
     assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
+
+
+def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_workers(tmp_path: Path) -> None:
+    alone = simulate_files(SMALL, tmp_path / "one")
+    together = simulate_files(SMALL, tmp_path / "two", chunk_users=500, workers=2)
+
+    assert together == alone
+    assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
+
+
+def test_events_lie_in_a_file_for_each_day(tmp_path: Path) -> None:
+    simulate_files(TINY, tmp_path)
+
+    assert [path.name for path in sorted((tmp_path / "events").iterdir())] == [
+        "2021-12-27.parquet",
+        "2021-12-28.parquet",
+        "2021-12-29.parquet",
+    ]
+    for path in (tmp_path / "events").iterdir():
+        assert set(pd.read_parquet(path)["timestamp"].dt.strftime("%Y-%m-%d.parquet")) == {path.name}
 
 
 def test_another_seed_gives_another_network(tmp_path: Path) -> None:
@@ -77,7 +99,8 @@ def test_another_seed_gives_another_network(tmp_path: Path) -> None:
 
 def test_files_hold_the_columns_of_the_schema_in_order_of_time(tmp_path: Path) -> None:
     summary = simulate_files(SMALL, tmp_path)
-    users, posts, events = (pd.read_parquet(tmp_path / f"{kind}.parquet") for kind in ("users", "posts", "events"))
+    users, posts = (pd.read_parquet(tmp_path / f"{kind}.parquet") for kind in ("users", "posts"))
+    events = pd.read_parquet(tmp_path / "events")
 
     assert list(events) == ["timestamp", "user_id", "post_id", "action", "target"]
     assert events["timestamp"].is_monotonic_increasing
@@ -95,13 +118,14 @@ def test_files_hold_the_columns_of_the_schema_in_order_of_time(tmp_path: Path) -
 def test_what_is_hidden_is_in_no_table(tmp_path: Path) -> None:
     simulate_files(TINY, tmp_path)
 
-    columns = {name for kind in ("users", "posts", "events") for name in pd.read_parquet(tmp_path / f"{kind}.parquet")}
+    places = [tmp_path / name for name in ("users.parquet", "posts.parquet", "events")]
+    columns = {name for place in places for name in pd.read_parquet(place)}
     assert not columns & {"segment", "group", "cold", "probability", "joined_day", "active_share"}
 
 
 def test_the_oracle_beside_the_files_knows_their_ids(tmp_path: Path) -> None:
     simulate_files(SMALL, tmp_path)
-    events = pd.read_parquet(tmp_path / "events.parquet")
+    events = pd.read_parquet(tmp_path / "events")
     views = events[events["action"] == "view"]
     bucket = views["timestamp"].to_numpy().astype("datetime64[h]").astype(np.int64)
 
@@ -114,9 +138,9 @@ def test_csv_files_hold_what_parquet_files_hold(tmp_path: Path) -> None:
     simulate_files(TINY, tmp_path / "parquet")
     simulate_files(TINY, tmp_path / "csv", file_format="csv")
 
-    for kind, times in (("users", []), ("posts", ["published_at"]), ("events", ["timestamp"])):
-        parquet = pd.read_parquet(tmp_path / "parquet" / f"{kind}.parquet")
-        csv = pd.read_csv(tmp_path / "csv" / f"{kind}.csv", parse_dates=times)
+    for name, times in (("users.parquet", []), ("posts.parquet", ["published_at"]), ("events", ["timestamp"])):
+        parquet = pd.read_parquet(tmp_path / "parquet" / name)
+        csv = pd.read_csv((tmp_path / "csv" / name).with_suffix(".csv"), parse_dates=times)
         pd.testing.assert_frame_equal(csv, parquet, check_dtype=False)
 
 
@@ -124,7 +148,7 @@ def test_an_earlier_simulation_in_the_folder_is_replaced_whatever_its_format(tmp
     simulate_files(SMALL, tmp_path, file_format="csv")
     simulate_files(TINY, tmp_path)
 
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*FILES, "simulated.json"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*FILES, "events", "simulated.json"])
 
 
 def test_files_of_someone_else_are_left_alone(tmp_path: Path) -> None:
@@ -141,7 +165,7 @@ def test_a_log_in_which_nobody_acts_is_an_empty_table(tmp_path: Path) -> None:
 
     assert (summary.views, summary.likes, summary.first, summary.last) == (0, 0, None, None)
     assert summary.like_rate == 0
-    assert len(pd.read_parquet(tmp_path / "events.parquet")) == 0
+    assert len(pd.read_parquet(tmp_path / "events")) == 0
 
 
 def test_the_database_holds_what_the_summary_says(engine: Engine, tmp_path: Path) -> None:

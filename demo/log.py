@@ -1,0 +1,71 @@
+"""Makes the log of a simulation: users' events chunk by chunk into a spool, and from there day by day into a sink."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from demo.sessions import BLOCK_USERS, EVENT, Events, Network, events_of_block
+from demo.sinks import Sink
+from demo.spool import Spool
+from demo.workers import Run
+
+Report = Callable[[str, int, int], None]
+"""Called with the stage (`users`, `log`, `writing`), what is done of it and how much there is."""
+
+
+@dataclass(frozen=True)
+class DayCounts:
+    """What a day holds; its outermost events in seconds since 1970."""
+
+    views: int
+    likes: int
+    first_s: int
+    last_s: int
+
+
+def write_log(
+    network: Network, sink: Sink, spool: Spool, run: Run, chunk_users: int, report: Report
+) -> list[DayCounts]:
+    """Draw the log and write it in order of time; return what the days with events hold."""
+    chunk_blocks = max(1, chunk_users // BLOCK_USERS)
+    firsts = range(0, network.blocks, chunk_blocks)
+    for stop in run(partial(_draw, spool, chunk_blocks), firsts):
+        report("log", stop, network.blocks)
+    days, write, counts = spool.days(), partial(_write_day, sink, spool), []
+    if not days:
+        sink.write_day(network.parameters.first_day, table_of(network, np.zeros(0, dtype=EVENT)))  # without rows
+    written = run(write, days) if sink.in_workers else (write(network, day) for day in days)
+    for done, of_day in enumerate(written, start=1):
+        counts.append(of_day)
+        report("writing", done, len(days))
+    return counts
+
+
+def _draw(spool: Spool, chunk_blocks: int, network: Network, first: int) -> int:
+    stop = min(first + chunk_blocks, network.blocks)
+    spool.put(first, np.concatenate([events_of_block(network, block) for block in range(first, stop)]))
+    return stop
+
+
+def _write_day(sink: Sink, spool: Spool, network: Network, day: int) -> DayCounts:
+    events = spool.day(day)
+    sink.write_day(day, table_of(network, events))
+    likes = int(np.count_nonzero(events["like"]))
+    return DayCounts(events.size - likes, likes, int(events["time_s"][0]), int(events["time_s"][-1]))
+
+
+def table_of(network: Network, events: Events) -> pa.Table:
+    """Return events with the columns of the table; a like is a row of its own, with target 0."""
+    actions = pa.DictionaryArray.from_arrays(events["like"].astype(np.int8), ["view", "like"])
+    return pa.table(
+        {
+            "timestamp": events["time_s"].astype("datetime64[s]"),
+            "user_id": network.users.user_id[events["user"]],
+            "post_id": network.posts.post_id[events["post"]],
+            "action": actions.cast(pa.string()),
+            "target": events["target"].astype(np.int64),
+        }
+    )
