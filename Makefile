@@ -7,7 +7,7 @@ TORCH ?= torch==2.13.0
 DATA ?= ../shared/data
 CHECKER ?= ../shared/checker
 
-.PHONY: install extras demo test acceptance lint format docs lock clean
+.PHONY: install extras demo test acceptance bench-quality lint format docs lock clean
 
 install: .venv/installed
 
@@ -41,6 +41,10 @@ test: install
 # The main job on real interaction logs; ARGS="--only deskdrop days" for parts of it, ARGS=--both for all databases.
 acceptance: install
 	@$(BIN)/python -m bench.acceptance --data $(DATA) --checker $(CHECKER) $(ARGS)
+
+# How good the feeds are, on real logs and a simulated network; ARGS="--only articles peers" for parts, ARGS=--quick to try.
+bench-quality: install
+	@$(BIN)/python -m bench.quality --data $(DATA) $(ARGS)
 
 lint: install
 	@$(BIN)/ruff check .

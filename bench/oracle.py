@@ -40,6 +40,8 @@ from demo.simulate import simulate
 from source.engine import open_engine
 
 K = 5
+END = datetime(2021, 12, 30, tzinfo=UTC)
+"""End of a simulated log."""
 _HOURS = range(6, 24)
 _MOST_USERS = 2_000
 _BASELINES = ("popular_24h", "popular_7d", "popular_all", "random")
@@ -101,7 +103,7 @@ class Judge:
 def main() -> int:
     """Simulate, rank, ask the oracle, and return the exit status."""
     parameters = _parameters()
-    with tempfile.TemporaryDirectory(prefix="hourfeed-oracle-") as name, _only_defaults():
+    with tempfile.TemporaryDirectory(prefix="hourfeed-oracle-") as name, only_defaults():
         settings = BatchSettings(state=Path(name))
         figures = measure(settings, parameters)
     size = "demo" if parameters.users <= Parameters.users else "large"
@@ -171,12 +173,11 @@ def _parameters() -> Parameters:
     for name in ("users", "posts", "days", "seed"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Parameters, name))
     given = parser.parse_args()
-    end = datetime(2021, 12, 30, tzinfo=UTC)
-    return Parameters(users=given.users, posts=given.posts, days=given.days, seed=given.seed, end=end)
+    return Parameters(users=given.users, posts=given.posts, days=given.days, seed=given.seed, end=END)
 
 
 @contextlib.contextmanager
-def _only_defaults() -> Iterator[None]:
+def only_defaults() -> Iterator[None]:
     """Keep a developer's own settings out, those of the environment and of a file in the working folder."""
     kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("HOURFEED_")}
     folder = Path.cwd()
