@@ -26,8 +26,16 @@ _SCRIPT = Path(__file__).with_name("peer_models.py")
 def make_environment(folder: Path) -> Path:
     """Make an environment with the peers in it; return its Python. Raises BenchError where they cannot be had."""
     python = folder / "peers" / "bin" / "python"
-    _run([sys.executable, "-m", "venv", folder / "peers"], "no environment for the peers")
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS]
+    _run([sys.executable, "-m", "venv", python.parent.parent], "no environment for the peers")
+    install: list[str | Path] = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        *REQUIREMENTS,
+    ]
     _run(install, f"{', '.join(REQUIREMENTS)} cannot be installed")
     return python
 
