@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from batch.replay import ReplayResult, Window
+from batch.replay import ReplayCases, Window
+from batch.tables import Tables
 from bench.errors import BenchError
 
 REQUIREMENTS = ("rectools==0.19.0",)
@@ -40,14 +41,15 @@ def make_environment(folder: Path) -> Path:
     return python
 
 
-def ask_peers(python: Path, result: ReplayResult, window: Window, k: int, folder: Path) -> dict[str, NDArray[np.int32]]:
+def ask_peers(
+    python: Path, tables: Tables, cases: ReplayCases, window: Window, k: int, folder: Path
+) -> dict[str, NDArray[np.int32]]:
     """Return what each peer would have shown in the cases of a replay: int32 (n_cases, k), -1 for none.
 
     Each is fitted at the window's begin and every day after, on what came before; posts that a user had touched before
     the refresh of the case are left out, as are hidden ones and those that did not exist.
     """
     request, reply = folder / "request.npz", folder / "reply.npz"
-    tables, cases = result.tables, result.cases
     np.savez(
         request,
         at_s=tables.events.at_s,

@@ -66,6 +66,7 @@ class Outcome:
 def articles(run: QualityRun) -> Outcome:
     """Compare all rankers on the log of articles, with a refresh an hour and one a day."""
     results = {name: run.replayed(ARTICLES, every, RANKERS) for name, every in (("hourly", HOUR_S), ("daily", DAY_S))}
+    run.kept.update({(ARTICLES, HOUR_S): results["hourly"], (ARTICLES, DAY_S): results["daily"]})
     hit = {name: hit_by_case(result) for name, result in results.items()}
     figures = {name: compare(hit[name], result.cases.user) for name, result in results.items()}
     heads = {"hourly": "a refresh an hour", "daily": "one a day"}
@@ -76,6 +77,7 @@ def articles(run: QualityRun) -> Outcome:
 def clicks(run: QualityRun) -> Outcome:
     """Compare rankers on the log of clicks: all cases, and those of users of whom something is known."""
     result = run.replayed(CLICKS, HOUR_S, CLICK_RANKERS)
+    run.kept[CLICKS, HOUR_S] = result
     known = result.cases.n_before >= _FEW
     hit = {"all": hit_by_case(result), "known_users": hit_by_case(result, known)}
     users = {"all": result.cases.user, "known_users": result.cases.user[known]}
@@ -86,7 +88,7 @@ def clicks(run: QualityRun) -> Outcome:
 
 
 def peers(run: QualityRun) -> Outcome:
-    """Compare with models of implicit and RecTools, fitted once a day, on the same cases."""
+    """Ask models of implicit and RecTools, fitted once a day, on the same cases; beside ours where it was replayed."""
     python = make_environment(run.folder)
     run.say("peers: installed")
     asked = {
@@ -96,11 +98,13 @@ def peers(run: QualityRun) -> Outcome:
     }
     figures, columns = {}, {}
     for name, (span, every_s, head) in asked.items():
-        result = run.replayed(span, every_s, ("lightgbm",))
-        top = ask_peers(python, result, run.window(span, every_s), K, run.folder)
-        hit = hit_by_case(result) | {peer: hit_rate_at_k(hits_of(of, result.cases.posts)) for peer, of in top.items()}
-        figures[name] = compare(hit, result.cases.user)
-        columns[f"{head}, {figures[name]['cases']:,} cases"] = (hit, figures[name])
+        cases, ours = run.cases(span, every_s), run.kept.get((span, every_s))
+        top = ask_peers(python, run.tables(span), cases, run.window(span, every_s), K, run.folder)
+        hit = {peer: hit_rate_at_k(hits_of(shown, cases.posts)) for peer, shown in top.items()}
+        if ours is not None:
+            hit[OURS] = hit_by_case(ours)[OURS]
+        figures[name] = compare(hit, cases.user)
+        columns[f"{head}, {len(cases):,} cases"] = (hit, figures[name])
         run.say(f"peers: {head}, answered")
     return Outcome(_flat("peers", figures), _comparison(columns))
 
@@ -214,6 +218,8 @@ def _comparison(columns: Mapping[str, tuple[Mapping[str, np.ndarray], Mapping[st
     rows = [[f"**{name}**" if name == OURS else f"`{name}`"] for name in names]
     for row, name in zip(rows, names, strict=True):
         row += [_rate_of(of, name) for _, of in columns.values()]
+    if any(OURS not in of for of, _ in columns.values()):
+        return blocks.table([f"hitrate@{K}", *columns], rows)
     rows.append(["best of the others", *(f"`{best_baseline(hit)}`" for hit, _ in columns.values())])
     rows.append(["ours, times that", *(f"{of['ratio']:.3f}" for _, of in columns.values())])
     ends = [{end: of[f"difference.{end}"] for end in ("mean", "low", "high")} for _, of in columns.values()]

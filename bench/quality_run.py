@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from batch.gate import positive_actions
-from batch.pipeline import read_at
-from batch.replay import ReplayResult, Window, replay
+from batch.pipeline import prepare_history, read_at
+from batch.replay import ReplayCases, ReplayResult, Window, find_cases, replay
 from batch.replay_pool import cores
 from batch.settings import BatchSettings
 from batch.tables import HOUR_S, Tables
@@ -63,6 +63,8 @@ class QualityRun:
     folder: Path
     quick: bool
     begun: float = field(default_factory=time.monotonic)
+    kept: dict[tuple[Span, int], ReplayResult] = field(default_factory=dict)
+    """Replays of all rankers, by span and seconds from one refresh to the next, for later parts."""
     _tables: dict[str, Tables] = field(default_factory=dict)
 
     def say(self, text: str) -> None:
@@ -90,6 +92,12 @@ class QualityRun:
     def window(self, span: Span, every_s: int) -> Window:
         """Return the window of a span in this run."""
         return span.window(every_s, quick=self.quick)
+
+    def cases(self, span: Span, every_s: int) -> ReplayCases:
+        """Return the cases of a span, any first touch being a hit."""
+        tables, window = self.tables(span), self.window(span, every_s)
+        history = prepare_history(self.settings(span.log), tables, None, window.begin_s)
+        return find_cases(history, window, positive_actions(tables))
 
     def replayed(
         self, span: Span, every_s: int, rankers: Sequence[str], settings: BatchSettings | None = None
