@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from batch.replay import ReplayCases, Window
+from batch.replay import ReplayCases
 from batch.tables import Tables
 from bench.errors import BenchError
 
@@ -42,14 +42,15 @@ def make_environment(folder: Path) -> Path:
 
 
 def ask_peers(
-    python: Path, tables: Tables, cases: ReplayCases, window: Window, k: int, folder: Path
-) -> dict[str, NDArray[np.int32]]:
-    """Return what each peer would have shown in the cases of a replay: int32 (n_cases, k), -1 for none.
+    python: Path, tables: Tables, cases: Sequence[ReplayCases], begin_s: int, k: int, folder: Path
+) -> list[dict[str, NDArray[np.int32]]]:
+    """Return what each peer would have shown in the cases of several replays: int32 (n_cases, k), -1 for none.
 
-    Each is fitted at the window's begin and every day after, on what came before; posts that a user had touched before
-    the refresh of the case are left out, as are hidden ones and those that did not exist.
+    Each is fitted at `begin_s` and every day after, on what came before; posts that a user had touched before the
+    refresh of the case are left out, as are hidden ones and those that did not exist.
     """
     request, reply = folder / "request.npz", folder / "reply.npz"
+    tau_s = np.concatenate([of.tau_s for of in cases])
     np.savez(
         request,
         at_s=tables.events.at_s,
@@ -58,14 +59,16 @@ def ask_peers(
         born_s=tables.posts.born_s,
         hidden=tables.posts.hidden,
         n_users=len(tables.users.ids),
-        case_user=cases.user,
-        case_tau_s=cases.tau_s,
-        case_fit_s=window.begin_s + (cases.tau_s - window.begin_s) // REFIT_S * REFIT_S,
+        case_user=np.concatenate([of.user for of in cases]),
+        case_tau_s=tau_s,
+        case_fit_s=begin_s + (tau_s - begin_s) // REFIT_S * REFIT_S,
         k=k,
     )
     _run([python, _SCRIPT, request, reply], "the peers' models broke off")
     with np.load(reply) as answered:
-        return {name: answered[name] for name in answered.files}
+        ends = np.cumsum([len(of) for of in cases])[:-1]
+        parts = {name: np.split(answered[name], ends) for name in answered.files}
+    return [{name: of[at] for name, of in parts.items()} for at in range(len(cases))]
 
 
 def _run(command: Sequence[str | Path], trouble: str) -> None:

@@ -92,20 +92,21 @@ def peers(run: QualityRun) -> Outcome:
     python = make_environment(run.folder)
     run.say("peers: installed")
     asked = {
-        "articles": (ARTICLES, HOUR_S, "articles, a refresh an hour"),
-        "articles_daily": (ARTICLES, DAY_S, "articles, one a day"),
-        "clicks": (CLICKS, HOUR_S, "clicks, a refresh an hour"),
+        ARTICLES: {"articles": (HOUR_S, "articles, a refresh an hour"), "articles_daily": (DAY_S, "one a day")},
+        CLICKS: {"clicks": (HOUR_S, "clicks, a refresh an hour")},
     }
     figures, columns = {}, {}
-    for name, (span, every_s, head) in asked.items():
-        cases, ours = run.cases(span, every_s), run.kept.get((span, every_s))
-        top = ask_peers(python, run.tables(span), cases, run.window(span, every_s), K, run.folder)
-        hit = {peer: hit_rate_at_k(hits_of(shown, cases.posts)) for peer, shown in top.items()}
-        if ours is not None:
-            hit[OURS] = hit_by_case(ours)[OURS]
-        figures[name] = compare(hit, cases.user)
-        columns[f"{head}, {len(cases):,} cases"] = (hit, figures[name])
-        run.say(f"peers: {head}, answered")
+    for span, replays in asked.items():
+        cases = [run.cases(span, every_s) for every_s, _ in replays.values()]
+        begin_s = run.window(span, HOUR_S).begin_s
+        answered = ask_peers(python, run.tables(span), cases, begin_s, K, run.folder)
+        for (name, (every_s, head)), of, top in zip(replays.items(), cases, answered, strict=True):
+            hit = {peer: hit_rate_at_k(hits_of(shown, of.posts)) for peer, shown in top.items()}
+            if (span, every_s) in run.kept:
+                hit[OURS] = hit_by_case(run.kept[span, every_s])[OURS]
+            figures[name] = compare(hit, of.user)
+            columns[f"{head}, {len(of):,} cases"] = (hit, figures[name])
+        run.say(f"peers: {span.log} answered")
     return Outcome(_flat("peers", figures), _comparison(columns))
 
 
