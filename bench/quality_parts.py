@@ -13,6 +13,7 @@ from batch.report.charts import Point, Series
 from batch.settings import BatchSettings, Ranker
 from batch.tables import HOUR_S
 from bench import blocks, oracle, rules
+from bench.ablation import replay_variants
 from bench.blocks import rate, signed
 from bench.paired import OURS, K, best_baseline, compare, difference, hit_by_case
 from bench.peers import ask_peers, make_environment
@@ -142,22 +143,19 @@ def intervals(run: QualityRun) -> Outcome:
 
 def features(run: QualityRun) -> Outcome:
     """Take groups of features away, one at a time."""
-    settings = run.settings(ARTICLES_DEV.log)
     groups = dict(list(WITHOUT.items())[:1]) if run.quick else WITHOUT
-    whole = run.replayed(ARTICLES_DEV, HOUR_S, ("lightgbm",))
-    user, full = whole.cases.user, hit_by_case(whole)[OURS]
-    figures: dict[str, dict[str, float]] = {"all": compare({OURS: full}, user)}
+    cases, begin_s = run.cases(ARTICLES_DEV, HOUR_S), run.window(ARTICLES_DEV, HOUR_S).begin_s
+    settings, tables = run.settings(ARTICLES_DEV.log), run.tables(ARTICLES_DEV)
+    top = replay_variants(settings, tables, cases, begin_s, {OURS: (), **groups}, K)
+    hit = {name: hit_rate_at_k(hits_of(shown, cases.posts)) for name, shown in top.items()}
+    figures = {"all": compare({OURS: hit[OURS]}, cases.user)}
     rows = [["all features", _rate_of(figures["all"], OURS), "–"]]
     for group, patterns in groups.items():
-        fewer = settings.model_copy(update={"without_features": patterns})
-        hit = hit_by_case(run.replayed(ARTICLES_DEV, HOUR_S, ("lightgbm",), fewer))[OURS]
-        name = f"without {','.join(patterns)}"
-        apart = difference(hit, full, user)
-        figures[name] = {f"hitrate@{K}": round(float(hit.mean()), 4)}
+        apart, name = difference(hit[group], hit[OURS], cases.user), f"without {','.join(patterns)}"
+        figures[name] = {f"hitrate@{K}": round(float(hit[group].mean()), 4)}
         figures[name] |= {f"difference.{end}": value for end, value in apart.items()}
-        rows.append([f"without {group}", rate(float(hit.mean())), signed(**apart)])
-        run.say(f"features: without {group}: {signed(**apart)}")
-    text = blocks.table([f"hitrate@{K}, {len(user):,} cases", "rate", "against all features"], rows)
+        rows.append([f"without {group}", rate(float(hit[group].mean())), signed(**apart)])
+    text = blocks.table([f"features, {len(cases):,} cases", f"hitrate@{K}", "against all"], rows)
     return Outcome(_flat("features", figures), text)
 
 
