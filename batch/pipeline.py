@@ -20,6 +20,7 @@ from batch.alike import PLACES, refuse_alike, share_alike
 from batch.candidates import pool_at
 from batch.cases import Sampling, draw_cases, draw_rows, moments_before, split_s
 from batch.errors import BatchError
+from batch.event_log.log import LogOptions
 from batch.features.matrix import model_columns
 from batch.features.segments import build_segments
 from batch.features.view import History, View, build_history
@@ -104,6 +105,7 @@ def run_batch(
     model_path: Path | None = None,
     *,
     force: bool = False,
+    full_refresh: bool = False,
 ) -> Manifest:
     """Compute and publish the slates of `settings.hours` buckets from `as_of` on; return the live manifest.
 
@@ -116,7 +118,7 @@ def run_batch(
     keys, clock = Keys(settings.prefix), _Clock()
     with RunLock(redis, keys) as lock:
         with clock.stage("read"):
-            tables = read_at(settings, engine, as_of, report)
+            tables = read_at(settings, engine, as_of, report, full_refresh=full_refresh)
         with clock.stage("features"):
             saved = load_model(model_path, settings.state / CACHE) if model_path else None
             history = prepare_history(settings, tables, saved, tables.as_of_s)
@@ -144,10 +146,18 @@ def run_batch(
         return _publish(settings, redis, lock, clock, report, ranked, force=force)
 
 
-def read_at(settings: BatchSettings, engine: Engine, as_of: datetime, report: Report) -> Tables:
-    """Read what was known at `as_of`, and tell of what could not be used."""
+def read_at(
+    settings: BatchSettings, engine: Engine, as_of: datetime, report: Report, *, full_refresh: bool = False
+) -> Tables:
+    """Read what was known at `as_of`, and tell of what could not be used.
+
+    Events come from the event log, which takes in what is new; with `full_refresh` it is read anew.
+    """
     quarantine = settings.state / "quarantine"
-    options = ReadOptions(settings.actions, settings.max_quarantined_share, quarantine, settings.shown)
+    log = LogOptions(
+        settings.state / "event-log", settings.actions, round(settings.late_h * HOUR_S), full_refresh=full_refresh
+    )
+    options = ReadOptions(log, settings.max_quarantined_share, quarantine, settings.shown)
     tables = read_tables(engine, settings.source, as_of, options, lambda rows: report.stage("read", rows, None))
     if tables.quarantined:
         report.note(f"{tables.quarantined} events cannot be used; the reasons are in {options.quarantine_folder}")

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Engine, Integer, Select, and_, cast, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Engine, Integer, cast, select
 from sqlalchemy import Text as SqlText
 
 from batch.errors import BatchError
-from batch.event_rows import EventRows, fetch_events
-from batch.shown_actions import find_shown_actions
+from batch.event_log.kernels import first_seconds, mark, renumber
+from batch.event_log.log import LoggedEvents, LogOptions, read_log
+from batch.shown_actions import shown_actions
 from batch.tables import Column, Events, Floats, Ids, Posts, Tables, Users
-from source.chunk import BadRow
 from source.engine import database_errors
 from source.existing import ExistingTable, find_table, whole_seconds
 from source.quarantine import Quarantine
@@ -26,17 +26,16 @@ from source.tables import KEYS
 _NUMBERS = {"integer", "number", "boolean"}
 _TEXTS = {"text", "uuid"}
 _LARGEST = float(np.finfo(np.float32).max)
-_BAD_ROWS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What counts as an event, how many unusable ones are too many (a share, 0 to 1), and where they are written.
+    """The event log, how many unusable events are too many (a share, 0 to 1), and where they are written.
 
     shown : actions that say only that a post was shown; None: told by the column `target`.
     """
 
-    actions: Mapping[str, int]
+    log: LogOptions
     max_quarantined_share: float
     quarantine_folder: Path
     shown: Sequence[str] | None = None
@@ -60,75 +59,30 @@ def read_tables(
             table = schema.events.table
             msg = f"there is no table {table}; load events with `hourfeed load`, or name yours in hourfeed.toml"
             raise BatchError(msg)
-        usable = _usable(connection, events, options.actions)
-        at_s = whole_seconds(connection, events.columns["timestamp"])
-        bad = and_(func.coalesce(not_(usable), true()), or_(at_s.is_(None), at_s < as_of_s))  # usable may be NULL
-        quarantined = _quarantine(connection, events, bad, options)
-        query = _event_query(events, at_s, usable).where(at_s < as_of_s)
-        kinds = (events.id_type("user_id"), events.id_type("post_id"))
-        shown = options.shown
-        if shown is None:
-            shown = find_shown_actions(connection, events, and_(usable, at_s < as_of_s), options.actions)
-        raw = fetch_events(connection, query, kinds, list(options.actions), progress)
+        logged = read_log(connection, events, as_of_s, options.log, progress)
         users = _read_users(connection, found["users"])
         posts = _read_posts(connection, found["posts"])
-    total = quarantined + len(raw)
-    if quarantined > options.max_quarantined_share * total:
+    with Quarantine(options.quarantine_folder).of(f"table {events.name}") as quarantine:
+        quarantine.add(logged.bad)
+    total = logged.n_bad + len(logged.events)
+    if logged.n_bad > options.max_quarantined_share * total:
         msg = (
-            f"{quarantined} of {total} events cannot be used, more than max_quarantined_share = "
+            f"{logged.n_bad} of {total} events cannot be used, more than max_quarantined_share = "
             f"{options.max_quarantined_share:g} allows; the reasons are in {options.quarantine_folder}"
         )
         raise BatchError(msg)
-    relevance = {**options.actions, **dict.fromkeys(shown, 0)}
-    tables = _join(raw, users, posts, relevance, as_of_s, quarantined)
+    shown = shown_actions(logged.responses) if options.shown is None else options.shown
+    relevance = {**options.log.actions, **dict.fromkeys(shown, 0)}
+    tables = _join(logged, users, posts, relevance, as_of_s)
     few_users = _few_join("users", schema.users.table, tables.users.ids, tables.events.user, users)
     few_posts = _few_join("posts", schema.posts.table, tables.posts.ids, tables.events.post, posts)
-    return replace(tables, notes=(*few_users, *few_posts, *(_told_shown(shown) if options.shown is None else ())))
+    told = _told_shown(shown) if options.shown is None else ()
+    return replace(tables, notes=(*logged.notes, *few_users, *few_posts, *told))
 
 
 def _told_shown(shown: Sequence[str]) -> Iterator[str]:
     for action in shown:
         yield f"{action} is taken for no more than shown, as its target is 0 or 1; the setting `shown` says otherwise"
-
-
-def _usable(connection: Connection, events: ExistingTable, actions: Mapping[str, int]) -> ColumnElement[bool]:
-    columns = events.columns
-    return and_(
-        whole_seconds(connection, columns["timestamp"]).is_not(None),
-        columns["action"].is_not(None),
-        cast(columns["action"], SqlText).in_(sorted(actions)),  # an enum refuses what is not among its values
-        events.has_id("user_id"),
-        events.has_id("post_id"),
-    )
-
-
-def _event_query(events: ExistingTable, at_s: ColumnElement[Any], usable: ColumnElement[bool]) -> Select[Any]:
-    ids = [events.id_column(name) for name in ("user_id", "post_id")]
-    return select(at_s, *ids, events.columns["action"]).where(usable)
-
-
-def _quarantine(connection: Connection, events: ExistingTable, bad: ColumnElement[bool], options: ReadOptions) -> int:
-    names = ("timestamp", "user_id", "post_id", "action")
-    columns = [cast(events.columns[name], SqlText) for name in names]
-    query = select(*columns).where(bad).execution_options(yield_per=_BAD_ROWS_AT_ONCE)
-    with Quarantine(options.quarantine_folder).of(f"table {events.name}") as quarantine:
-        for place, row in enumerate(connection.execute(query), start=1):
-            values = dict(zip(names, row, strict=True))
-            text = ",".join("" if value is None else str(value) for value in row)
-            quarantine.add([BadRow(place, _reason(values, options.actions), text)])
-        return quarantine.counts.total()
-
-
-def _reason(values: Mapping[str, str | None], actions: Mapping[str, int]) -> str:
-    missing = [name for name, value in values.items() if value is None]
-    if missing:
-        return f"{missing[0]} is null"
-    empty = [name for name in ("user_id", "post_id") if not values[name]]
-    if empty:
-        return f"{empty[0]} is empty"
-    if values["action"] not in actions:
-        return f"unknown action; known are {', '.join(actions)}"
-    return "broken time, or an id of the wrong type"
 
 
 def _read_users(connection: Connection, users: ExistingTable | None) -> pd.DataFrame | None:
@@ -184,19 +138,20 @@ def _texts(values: "pd.Series[Any]") -> "pd.Series[Any]":
 
 
 def _join(
-    raw: EventRows,
+    logged: LoggedEvents,
     users: pd.DataFrame | None,
     posts: pd.DataFrame | None,
     actions: Mapping[str, int],
     as_of_s: int,
-    quarantined: int,
 ) -> Tables:
-    user_ids = _all_ids(raw.user, None if users is None else users["user_id"])
     published = _published(posts)
     in_future = published[published >= as_of_s].index
     known_posts = None if posts is None else posts["post_id"][~posts["post_id"].isin(in_future)]
-    post_ids = _all_ids(raw.post, known_posts)
-    events = _sorted_events(raw, user_ids, post_ids)
+    user_ids, user = _renumbered(logged.events.user, logged.user_ids, None if users is None else users["user_id"])
+    post_ids, post = _renumbered(logged.events.post, logged.post_ids, known_posts)
+    events = Events(logged.events.at_s, user, post, logged.events.action)
+    if (user_ids.dtype, post_ids.dtype) != (logged.user_ids.dtype, logged.post_ids.dtype):
+        events = _in_order(events)  # integers that became texts are in another order
     return Tables(
         users=Users(user_ids, _profiles(users, user_ids)),
         posts=_posts(posts, post_ids, published, events),
@@ -204,15 +159,34 @@ def _join(
         actions=tuple(actions),
         relevance=np.array(list(actions.values()), dtype=np.int64),
         as_of_s=as_of_s,
-        quarantined=quarantined,
+        quarantined=logged.n_bad,
     )
 
 
-def _all_ids(of_events: NDArray[Any], of_table: "pd.Series[Any] | None") -> Ids:
+def _renumbered(index: NDArray[np.int32], ids: Ids, of_table: "pd.Series[Any] | None") -> tuple[Ids, NDArray[np.int32]]:
+    """Return the ids that there are, ascending, and the index of each event's among them.
+
+    index : events' places in `ids`, which may hold more; the array is overwritten.
+    """
+    occurs = np.zeros(len(ids), dtype=bool)
+    mark(index, occurs)
+    there = _all_ids(ids[occurs], of_table)
+    place = np.zeros(len(ids), dtype=np.int32)
+    place[occurs] = _places(there, ids[occurs])
+    renumber(index, place)
+    return there, index
+
+
+def _in_order(events: Events) -> Events:
+    order = np.lexsort((events.action, events.post, events.user, events.at_s))
+    return Events(events.at_s[order], events.user[order], events.post[order], events.action[order])
+
+
+def _all_ids(of_events: Ids, of_table: "pd.Series[Any] | None") -> Ids:
     listed = of_table.to_numpy() if of_table is not None else np.zeros(0, dtype=of_events.dtype)
     if of_events.dtype.kind == "i" and all(isinstance(value, int) for value in listed):
-        return np.unique(np.concatenate([pd.unique(of_events), listed.astype(np.int64)]))
-    return np.array(sorted({*map(str, pd.unique(of_events)), *map(str, listed)}), dtype=object)
+        return np.unique(np.concatenate([of_events, listed.astype(np.int64)]))
+    return np.array(sorted({*map(str, of_events), *map(str, listed)}), dtype=object)
 
 
 def _places(ids: Ids, values: "NDArray[Any] | pd.Series[Any]") -> NDArray[np.int64]:
@@ -230,23 +204,12 @@ def _few_join(
     listed = np.zeros(len(ids), dtype=bool)
     at = _places(ids, rows.iloc[:, 0])
     listed[at[at >= 0]] = True
-    in_log = np.unique(of_events)
-    n_joined = int(listed[in_log].sum())
-    if 2 * n_joined < len(in_log):
+    in_log = np.zeros(len(ids), dtype=bool)
+    mark(of_events, in_log)
+    n_joined, n_logged = int((listed & in_log).sum()), int(in_log.sum())
+    if 2 * n_joined < n_logged:
         lost = "; the others count as deleted and are not shown" if kind == "posts" else ""
-        yield f"only {n_joined} of {len(in_log)} {kind} of the log are in {table}{lost}; are the ids of one kind?"
-
-
-def _sorted_events(raw: EventRows, user_ids: Ids, post_ids: Ids) -> Events:
-    user = _places(user_ids, raw.user).astype(np.int32)
-    post = _places(post_ids, raw.post).astype(np.int32)
-    order = np.lexsort((raw.action, post, user, raw.at_s))
-    return Events(
-        at_s=raw.at_s[order],
-        user=user[order],
-        post=post[order],
-        action=raw.action[order],
-    )
+        yield f"only {n_joined} of {n_logged} {kind} of the log are in {table}{lost}; are the ids of one kind?"
 
 
 def _profiles(users: pd.DataFrame | None, user_ids: Ids) -> dict[str, Column]:
@@ -275,7 +238,7 @@ def _published(posts: pd.DataFrame | None) -> "pd.Series[Any]":
 def _posts(posts: pd.DataFrame | None, post_ids: Ids, published: "pd.Series[Any]", events: Events) -> Posts:
     n_posts = len(post_ids)
     first_touch = np.full(n_posts, np.inf)
-    first_touch[events.post[::-1]] = events.at_s[::-1]  # descending, so the earliest stays
+    first_seconds(events.post, events.at_s, first_touch)
     texts = {name: np.full(n_posts, "", dtype=object) for name in ("text", "topic", "author_id")}
     published_s = np.full(n_posts, np.inf)
     hidden = np.full(n_posts, posts is not None and len(posts) > 0)  # what a table of posts lacks was deleted

@@ -63,7 +63,8 @@ class BatchSettings(BaseSettings):
     )
     redis_url: str | None = Field(None, validation_alias="REDIS_URL", description="an embedded server without it")
     state: Path = Field(
-        Path(".hourfeed"), description="folder of embedded services, models, known text vectors and quarantine files"
+        Path(".hourfeed"),
+        description="folder of embedded services, models, known text vectors, event log and quarantine files",
     )
     prefix: Annotated[str, AfterValidator(_without_colon_or_space)] = Field(
         "hourfeed", description="first part of every Redis key"
@@ -98,6 +99,13 @@ class BatchSettings(BaseSettings):
     )
     max_quarantined_share: float = Field(
         0.05, ge=0, le=1, description="a batch stops when more of the events are unusable"
+    )
+
+    late_h: float = Field(
+        48,
+        ge=0,
+        description="hours after its time for which an event may still come, change or vanish in the database and be "
+        "seen by the next run",
     )
 
     gate_days: float = Field(

@@ -22,24 +22,40 @@ from source.engine import open_engine
     "--model", "model_path", type=click.Path(path_type=Path), help="Score with this saved model, do not train."
 )
 @click.option("--force", is_flag=True, help="Publish even where nearly everybody would get the same posts.")
-def command(as_of: str | None, hours: int | None, top_n: int | None, model_path: Path | None, *, force: bool) -> None:
+@click.option("--full-refresh", is_flag=True, help="Read all events from the database, not only what is new.")
+def command(
+    as_of: str | None,
+    hours: int | None,
+    top_n: int | None,
+    model_path: Path | None,
+    *,
+    force: bool,
+    full_refresh: bool,
+) -> None:
     """Read the log, rank every user's posts for each of the coming hours, and publish the slates.
 
     Readers see the old slates whole until the new ones are complete.
     """
     settings = read_settings(BatchSettings, hours=hours, top_n=top_n)
     moment = parse_time("--as-of", as_of) if as_of else datetime.now(UTC).replace(microsecond=0)
-    click.echo(summary(publish_once(settings, moment, model_path, force=force)))
+    click.echo(summary(publish_once(settings, moment, model_path, force=force, full_refresh=full_refresh)))
 
 
 def publish_once(
-    settings: BatchSettings, as_of: datetime, model_path: Path | None = None, *, force: bool = False
+    settings: BatchSettings,
+    as_of: datetime,
+    model_path: Path | None = None,
+    *,
+    force: bool = False,
+    full_refresh: bool = False,
 ) -> Manifest:
     """Run one batch with the database and the Redis of the settings, showing its progress."""
     engine = open_engine(settings.database_url, settings.state)
     try:
         with open_redis(settings) as redis, StageProgress() as progress:
-            return run_batch(settings, engine, redis, as_of, progress, model_path, force=force)
+            return run_batch(
+                settings, engine, redis, as_of, progress, model_path, force=force, full_refresh=full_refresh
+            )
     finally:
         engine.dispose()
 

@@ -27,7 +27,7 @@ def open_engine(database_url: str | None, state: Path) -> Engine:
     if url.drivername in _POSTGRES:
         url = url.set(drivername="postgresql+psycopg2")
         url = url.set(query={"application_name": "hourfeed", "connect_timeout": "10", **url.query})
-        return create_engine(url, pool_pre_ping=True)
+        return create_engine(url, pool_pre_ping=True, client_encoding="utf8")
     if url.drivername in _SQLITE:
         return _sqlite(url.set(drivername="sqlite+pysqlite"))
     raise SourceError(f"DATABASE_URL is of the kind {url.drivername!r}, which hourfeed cannot read; {_ALLOWED}")

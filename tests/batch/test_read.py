@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from batch.errors import BatchError
+from batch.event_log.log import LogOptions
 from batch.read import ReadOptions, read_tables
 from batch.tables import Tables
 from source.engine import open_engine
@@ -30,7 +31,11 @@ def engine(database_url: str, tmp_path: Path) -> Engine:
 def read(engine: Engine, folder: Path, schema: SourceSchema = SourceSchema(), share: float = 0.5) -> Tables:  # noqa: B008
     try:
         return read_tables(
-            engine, schema, AS_OF, ReadOptions(ACTIONS, share, folder / "quarantine"), lambda _rows: None
+            engine,
+            schema,
+            AS_OF,
+            ReadOptions(LogOptions(folder / "log", ACTIONS, 0), share, folder / "quarantine"),
+            lambda _rows: None,
         )
     finally:
         engine.dispose()
@@ -284,7 +289,7 @@ def test_which_actions_mean_shown_can_be_set(
     engine: Engine, tmp_path: Path, shown: tuple[str, ...], relevance: list[int]
 ) -> None:
     write_rows(engine, SourceSchema(), "events", with_targets(("view", 0), ("view", 1), ("like", 0)))
-    options = ReadOptions(ACTIONS, 0.5, tmp_path / "quarantine", shown)
+    options = ReadOptions(LogOptions(tmp_path / "log", ACTIONS, 0), 0.5, tmp_path / "quarantine", shown)
     tables = read_tables(engine, SourceSchema(), AS_OF, options, lambda _rows: None)
     engine.dispose()
     assert tables.relevance.tolist() == relevance

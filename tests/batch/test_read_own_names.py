@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from batch.event_log.log import LogOptions
 from batch.read import ReadOptions, read_tables
 from batch.tables import Tables
 from source.engine import open_engine
@@ -50,7 +51,13 @@ def named(kind: str, **changed: str) -> SourceSchema:
 
 def read(engine: Engine, folder: Path, schema: SourceSchema) -> Tables:
     as_of = datetime(2021, 12, 20, tzinfo=UTC)
-    return read_tables(engine, schema, as_of, ReadOptions({"view": 1}, 0.0, folder / "quarantine"), lambda _rows: None)
+    return read_tables(
+        engine,
+        schema,
+        as_of,
+        ReadOptions(LogOptions(folder / "log", {"view": 1}, 0), 0.0, folder / "quarantine"),
+        lambda _rows: None,
+    )
 
 
 def refusal(engine: Engine, folder: Path, schema: SourceSchema) -> str:

@@ -16,6 +16,7 @@ from fences import ROOT, golden
 from redis import Redis
 from sqlalchemy import make_url
 
+from batch.event_log.log import LogOptions
 from batch.read import ReadOptions, read_tables
 from batch.tables import Tables
 from slates.generations import live_generation
@@ -138,7 +139,9 @@ def read(url: str, table: str, actions: dict[str, int], folder: Path) -> Tables:
     engine = open_engine(url, folder)
     try:
         as_of = datetime(2024, 5, 1, 12, tzinfo=UTC)
-        return read_tables(engine, schema, as_of, ReadOptions(actions, 1.0, folder), lambda rows: None)
+        return read_tables(
+            engine, schema, as_of, ReadOptions(LogOptions(folder / "log", actions, 0), 1.0, folder), lambda rows: None
+        )
     finally:
         engine.dispose()
 
