@@ -24,8 +24,9 @@ def command(folder: Path) -> None:
     """Load users, posts and events from the files in DIR into the database.
 
     Looked for are users, posts and events (or user_data, post_text_df, feed_data) as .csv, .csv.gz or .parquet, any
-    of them. Loading a file again is harmless: an event is kept once, users and posts are replaced. Rows that cannot
-    be used are counted, and set aside in a quarantine file with their line number and the reason.
+    of them, or as folders of .parquet files. Loading a file again is harmless: an event is kept once, users and posts
+    are replaced. Rows that cannot be used are counted, and set aside in a quarantine file with their line number and
+    the reason.
     """
     settings = read_settings(BatchSettings)
     from source.engine import open_engine
@@ -55,7 +56,9 @@ class _Bars(Progress):
     def show(self, path: Path, bytes_read: int, rows: int) -> None:
         """Draw how far a file is."""
         if path not in self._bars:
-            size = max(path.stat().st_size, bytes_read)
+            from source.files import size_bytes
+
+            size = max(size_bytes(path), bytes_read)
             self._bars[path] = self.add_task(path.name, total=size, rows=0, rate=0)
         bar = self._bars[path]
         elapsed_s = self.tasks[bar].elapsed or 0

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from demo.sessions import BLOCK_USERS, EVENT, Events, Network, events_of_block
-from demo.sinks import Sink
+from demo.sinks import Sink, WriteDay
 from demo.spool import Spool
 from demo.workers import Run
 
@@ -34,13 +34,14 @@ def write_log(
     firsts = range(0, network.blocks, chunk_blocks)
     for stop in run(partial(_draw, spool, chunk_blocks), firsts):
         report("log", stop, network.blocks)
-    days, write, counts = spool.days(), partial(_write_day, sink, spool), []
-    if not days:
-        sink.write_day(network.parameters.first_day, table_of(network, np.zeros(0, dtype=EVENT)))  # without rows
-    written = run(write, days) if sink.in_workers else (write(network, day) for day in days)
-    for done, of_day in enumerate(written, start=1):
-        counts.append(of_day)
-        report("writing", done, len(days))
+    days, counts = spool.days(), []
+    with sink.days() as write:
+        if not days:  # a table without rows is a table still
+            write(network.parameters.first_day, table_of(network, np.zeros(0, dtype=EVENT)))
+        work = partial(_write_day, write, spool)
+        for done, of_day in enumerate(run(work, days) if sink.in_workers else map(partial(work, network), days), 1):
+            counts.append(of_day)
+            report("writing", done, len(days))
     return counts
 
 
@@ -50,9 +51,9 @@ def _draw(spool: Spool, chunk_blocks: int, network: Network, first: int) -> int:
     return stop
 
 
-def _write_day(sink: Sink, spool: Spool, network: Network, day: int) -> DayCounts:
+def _write_day(write: WriteDay, spool: Spool, network: Network, day: int) -> DayCounts:
     events = spool.day(day)
-    sink.write_day(day, table_of(network, events))
+    write(day, table_of(network, events))
     likes = int(np.count_nonzero(events["like"]))
     return DayCounts(events.size - likes, likes, int(events["time_s"][0]), int(events["time_s"][-1]))
 

@@ -1,5 +1,7 @@
 """Where a simulation goes: into the database, or into files that `hourfeed load` takes."""
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, TypeAlias
@@ -9,11 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import Engine
 
+from source.bulk import event_writer
 from source.schema import SourceSchema
 from source.write import write_rows
 
 Kind: TypeAlias = Literal["users", "posts", "events"]
 KINDS: tuple[Kind, ...] = ("users", "posts", "events")
+WriteDay: TypeAlias = Callable[[int, pa.Table], object]
+"""Writes the events of a day (days since 1970), which are in order of time."""
 FileFormat: TypeAlias = Literal["parquet", "csv"]
 
 
@@ -24,7 +29,7 @@ _EPOCH = date(1970, 1, 1)
 class Sink(Protocol):
     """Takes users, then posts, then events by day, with canonical columns.
 
-    `in_workers`: days may come in any order and from several processes, to which the sink is pickled.
+    `in_workers`: days may be written in any order and by several processes, to which the writer is pickled.
     """
 
     in_workers: ClassVar[bool]
@@ -32,8 +37,8 @@ class Sink(Protocol):
     def write(self, kind: Kind, frame: pd.DataFrame) -> None:
         """Write all users, or all posts."""
 
-    def write_day(self, day: int, events: pa.Table) -> None:
-        """Write the events of a day (days since 1970), which are in order of time."""
+    def days(self) -> AbstractContextManager[WriteDay]:
+        """Return what writes the days, and completes them at the end of the block."""
 
 
 class DatabaseSink:
@@ -48,9 +53,12 @@ class DatabaseSink:
         """Add rows, in one transaction."""
         write_rows(self._engine, self._schema, kind, frame)
 
-    def write_day(self, day: int, events: pa.Table) -> None:  # noqa: ARG002 - a table knows no days
-        """Add the events, in one transaction."""
-        self.write("events", events.to_pandas())
+    @contextmanager
+    def days(self) -> Iterator[WriteDay]:
+        """Write each day in one transaction; into a new table of Postgres, all days in one."""
+        with event_writer(self._engine, self._schema) as writer:
+            yield lambda _day, events: writer.add(events.to_pandas())
+            writer.finish()
 
 
 class ParquetSink:
@@ -67,8 +75,12 @@ class ParquetSink:
             pa.Table.from_pandas(frame, preserve_index=False), self._folder / f"{kind}.parquet", compression="zstd"
         )
 
-    def write_day(self, day: int, events: pa.Table) -> None:
-        """Write the file of the day."""
+    @contextmanager
+    def days(self) -> Iterator[WriteDay]:
+        """Write a file for each day."""
+        yield self._write_day
+
+    def _write_day(self, day: int, events: pa.Table) -> None:
         folder = self._folder / "events"
         folder.mkdir(exist_ok=True)
         path = folder / f"{_EPOCH + timedelta(days=day)}.parquet"
@@ -88,9 +100,10 @@ class CsvSink:
         path = self._folder / f"{kind}.csv"
         frame.to_csv(path, mode="a", header=not path.exists(), index=False)
 
-    def write_day(self, day: int, events: pa.Table) -> None:  # noqa: ARG002 - one file for all days
-        """Add the events."""
-        self.write("events", events.to_pandas())
+    @contextmanager
+    def days(self) -> Iterator[WriteDay]:
+        """Add each day to the one file."""
+        yield lambda _day, events: self.write("events", events.to_pandas())
 
 
 def file_sink(folder: Path, file_format: FileFormat) -> Sink:

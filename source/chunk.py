@@ -17,7 +17,8 @@ class BadRow(NamedTuple):
 class Chunk:
     """Rows of a file, column by column.
 
-    `columns` holds Arrow arrays of strings, all of one length, by the header's names; an empty field is a null.
+    `columns` holds Arrow arrays, all of one length, by the header's names: strings, in which an empty field is a null,
+    or, where the file has types, signed integers and timestamps without a zone (in UTC).
     `lines` is the number in the file of each row: its first physical line in CSV, its place from 1 on in Parquet.
     `raw` gives the row at a position as text. `bad` are the rows that are not in the columns. `bytes_read` counts
     from the file's beginning, and `rows_read` the rows of this chunk, bad ones included.

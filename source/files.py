@@ -30,18 +30,18 @@ _RECORD_LINES: dict[Kind, int] = {"users": 2_000, "posts": 2_000, "events": 1}
 
 
 def find_files(folder: Path) -> tuple[dict[Kind, Path], list[str]]:
-    """Return the file of each kind that is there, and the names of the files that are none.
+    """Return the file of each kind that is there, or the folder of its Parquet files, and the names that are none.
 
     Raises SourceError when nothing is found, and when two files are of one kind.
     """
     if not folder.is_dir():
         raise SourceError(f"{folder} is not a folder; give the folder with the files of users, posts and events")
-    kinds: dict[str, Kind] = {f"{stem}{end}": kind for kind in STEMS for stem in STEMS[kind] for end in ENDINGS}
+    kinds: dict[str, Kind] = {f"{stem}{end}": kind for kind in STEMS for stem in STEMS[kind] for end in ("", *ENDINGS)}
     found: dict[Kind, Path] = {}
     ignored = []
     for path in sorted(folder.iterdir()):
         kind = kinds.get(path.name.lower())
-        if kind is None or not path.is_file():
+        if kind is None or not (parquet_files(path) if path.is_dir() else path.suffix):
             ignored += [] if path.name.startswith(".") else [path.name]
         elif kind in found:
             raise SourceError(
@@ -53,13 +53,24 @@ def find_files(folder: Path) -> tuple[dict[Kind, Path], list[str]]:
         names = "; ".join(f"{kind}: {' or '.join(stems)}" for kind, stems in STEMS.items())
         raise SourceError(
             f"{folder} holds none of the files that are looked for ({names}), "
-            f"each ending in {' or '.join(ENDINGS)}; it holds {', '.join(ignored) or 'nothing'}"
+            f"each a folder of .parquet files or ending in {' or '.join(ENDINGS)}; "
+            f"it holds {', '.join(ignored) or 'nothing'}"
         )
     return {kind: found[kind] for kind in STEMS if kind in found}, ignored
 
 
+def parquet_files(folder: Path) -> list[Path]:
+    """Return the Parquet files in a folder, by name."""
+    return sorted(path for path in folder.iterdir() if path.name.lower().endswith(".parquet"))
+
+
+def size_bytes(path: Path) -> int:
+    """Return the size of a file, or of the Parquet files in a folder."""
+    return sum(part.stat().st_size for part in (parquet_files(path) if path.is_dir() else [path]))
+
+
 class RowFile:
-    """A file while it is read: `header` names its columns."""
+    """A file, or a folder of Parquet files, while it is read: `header` names its columns."""
 
     def __init__(self, path: Path, rows: CsvRows | ParquetRows) -> None:
         self.path = path
@@ -80,12 +91,14 @@ def open_rows(path: Path, kind: Kind) -> Iterator[RowFile]:
     """Open a file of rows; raise SourceError when it has no header or cannot be read at all."""
     with ExitStack() as stack:
         with _reading(path):
-            raw = stack.enter_context(path.open("rb"))
             name = path.name.lower()
             rows: CsvRows | ParquetRows
-            if name.endswith(".parquet"):
-                rows = ParquetRows(raw, path.stat().st_size)
+            if path.is_dir():
+                rows = ParquetRows(parquet_files(path))
+            elif name.endswith(".parquet"):
+                rows = ParquetRows([path])
             else:
+                raw = stack.enter_context(path.open("rb"))
                 stream: BufferedReader | gzip.GzipFile = raw
                 if name.endswith(".gz"):
                     stream = stack.enter_context(gzip.GzipFile(fileobj=raw))

@@ -1,15 +1,17 @@
 """Loads a folder of files into the database: find, read, check, write, and set the bad rows aside."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from sqlalchemy import Engine
 
-from source.chunk import Chunk
+from source.bulk import event_writer
 from source.engine import database_errors
 from source.errors import SourceError
 from source.files import STEMS, RowFile, find_files, open_rows
@@ -61,7 +63,8 @@ def load_folder(
 ) -> LoadReport:
     """Load the users, posts and events in `folder`; a row that cannot be used is counted and set aside.
 
-    Chunks are committed one by one, and loading a file again is harmless. Raises SourceError when there is nothing to
+    Chunks are committed one by one (events that go into a new table of Postgres all at once), and loading a file again
+    is harmless. Raises SourceError when there is nothing to
     load, a file lacks a column or is damaged (its rows before the damage are loaded), or the database refuses.
     """
     paths, ignored = find_files(folder)
@@ -90,27 +93,48 @@ def _load_file(
     began = time.monotonic()
     report = FileReport(file.path, validator.kind)
     report.ignored_columns = [name for name in file.header if name not in validator.columns.values()]
-    with closing(file.chunks()) as chunks:
-        while (chunk := _next_chunk(chunks, report)) is not None:
-            frame, bad_rows = validator.part(chunk)
-            bad.add(bad_rows)
-            new = write_rows(engine, schema, validator.kind, frame)
-            report.rows += chunk.rows_read
-            report.new += new
-            report.known += len(frame) - new
-            if progress:
-                progress(file.path, chunk.bytes_read, report.rows)
+    if validator.kind == "events":
+        with event_writer(engine, schema) as writer:
+            damage = _load_chunks(file, validator, bad, writer.add, report, progress)
+            doubled = writer.finish()
+        report.new -= doubled
+        report.known += doubled
+    else:
+        write = partial(write_rows, engine, schema, validator.kind)
+        damage = _load_chunks(file, validator, bad, write, report, progress)
+    if damage:
+        raise SourceError(f"{damage}. The {report.rows:,} rows before that point are loaded") from damage
     report.quarantined = dict(bad.counts)
     report.quarantine_path = bad.path if bad.counts else None
     report.seconds = time.monotonic() - began
     return report
 
 
-def _next_chunk(chunks: Iterator[Chunk], report: FileReport) -> Chunk | None:
-    try:
-        return next(chunks, None)
-    except SourceError as error:
-        raise SourceError(f"{error}. The {report.rows:,} rows before that point are loaded") from error
+def _load_chunks(
+    file: RowFile,
+    validator: Validator,
+    bad: QuarantineFile,
+    write: Callable[[pd.DataFrame], int],
+    report: FileReport,
+    progress: Progress | None,
+) -> SourceError | None:
+    """Load chunk after chunk; return what is wrong where the file breaks off, so that what was read can be kept."""
+    with closing(file.chunks()) as chunks:
+        while True:
+            try:
+                chunk = next(chunks, None)
+            except SourceError as error:
+                return error
+            if chunk is None:
+                return None
+            frame, bad_rows = validator.part(chunk)
+            bad.add(bad_rows)
+            new = write(frame)
+            report.rows += chunk.rows_read
+            report.new += new
+            report.known += len(frame) - new
+            if progress:
+                progress(file.path, chunk.bytes_read, report.rows)
 
 
 def _id_forms(paths: Mapping[Kind, Path], schema: SourceSchema, forms: Forms) -> dict[str, ColumnForm]:

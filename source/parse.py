@@ -1,7 +1,7 @@
 """Parses columns of text into numbers, times and booleans, whole columns at a time.
 
-Each function takes an Arrow array of strings, null where the field is empty, and returns an array of the same length
-with a null wherever a text is not what it should be.
+Each function, unless it says otherwise, takes an Arrow array of strings, null where the field is empty, and returns an
+array of the same length with a null wherever a text is not what it should be.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,11 @@ def integers(texts: Any, bits: int = 64) -> Any:
         limit = 2**63
         numbers = (None if text is None else int(text) for text in candidates.to_pylist())
         values = pa.array([n if n is not None and -limit <= n < limit else None for n in numbers], pa.int64())
+    return of_bits(values, bits)
+
+
+def of_bits(values: Any, bits: int) -> Any:
+    """Keep the integers (int64) that so many bits can hold."""
     if bits == 64:
         return values
     limit = 2 ** (bits - 1)
@@ -75,6 +80,22 @@ def times(texts: Any) -> Any:
     parsed = pd.to_datetime(series, format="ISO8601", utc=True, errors="coerce").dt.tz_localize(None)
     parsed = parsed.where((parsed >= _FIRST_TIME) & (parsed < _END_OF_TIME))
     return pa.array(parsed.to_numpy().astype("datetime64[us]"), pa.timestamp("us"), from_pandas=True)
+
+
+def of_years(moments: Any) -> Any:
+    """Keep the timestamps of the years 1970 to 2200, in µs."""
+    inside = pc.and_(pc.greater_equal(moments, _FIRST_TIME), pc.less(moments, _END_OF_TIME))
+    return where(inside, moments).cast(pa.timestamp("us"), safe=False)
+
+
+def is_text(values: Any) -> bool:
+    """Tell whether an array holds strings."""
+    return bool(pa.types.is_string(values.type))
+
+
+def as_text(values: Any) -> Any:
+    """Return an array as strings."""
+    return values if is_text(values) else values.cast(pa.string())
 
 
 def uuids(texts: Any) -> Any:

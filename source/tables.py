@@ -83,7 +83,7 @@ def existing_forms(connection: Connection, schema: SourceSchema, kind: Kind) -> 
 
 
 def ensure_table(connection: Connection, schema: SourceSchema, kind: Kind, wanted: Mapping[str, ColumnForm]) -> Table:
-    """Create the table, its missing columns and its unique index, and return it with canonical column keys.
+    """Create the table, its missing columns and its indexes, and return it with canonical column keys.
 
     `wanted` holds the form of each column, which only counts where the column does not exist yet.
     Raises SourceError when a key column is missing or when rows of the table are the same by their key.
@@ -92,8 +92,10 @@ def ensure_table(connection: Connection, schema: SourceSchema, kind: Kind, wante
     columns = _existing_columns(connection, schema, kind)
     names = column_names(schema, kind)
     if columns is None:
-        wanted = {**{name: KNOWN[kind][name] for name in _ALWAYS[kind]}, **wanted}
-        return _create(connection, full_name, kind, names, wanted)
+        table = create_table(connection, schema, kind, wanted)
+        if kind == "events":
+            create_indexes(connection, table)
+        return table
     for name in KEYS[kind]:
         if name not in columns:
             there = columns_there(connection, full_name) or {}
@@ -105,6 +107,23 @@ def ensure_table(connection: Connection, schema: SourceSchema, kind: Kind, wante
         _add_column(connection, table, column)
     _ensure_unique(connection, table, kind)
     return table
+
+
+def create_table(connection: Connection, schema: SourceSchema, kind: Kind, wanted: Mapping[str, ColumnForm]) -> Table:
+    """Create the table, which must not be there, with no index but its primary key; otherwise like `ensure_table`."""
+    full_name: str = getattr(schema, kind).table
+    names = column_names(schema, kind)
+    forms = {**{name: KNOWN[kind][name] for name in _ALWAYS[kind]}, **wanted}
+    columns = [_column(kind, names, name, form) for name, form in forms.items()]
+    table = Table(*_table_name(full_name), *columns, schema=_table_schema(full_name))
+    table.create(connection)
+    return table
+
+
+def create_indexes(connection: Connection, events: Table) -> None:
+    """Create the indexes of a table of events; raise SourceError when rows of it are the same by their key."""
+    _ensure_unique(connection, events, "events")
+    Index(f"ix_{events.name[:50]}_timestamp", events.c.timestamp).create(connection)
 
 
 def columns_there(connection: Connection, full_name: str) -> dict[str, Any] | None:
@@ -174,18 +193,6 @@ def _column(kind: Kind, names: Mapping[str, str], name: str, form: ColumnForm) -
         primary_key=is_key and kind != "events",
         autoincrement=False,
     )
-
-
-def _create(
-    connection: Connection, full_name: str, kind: Kind, names: Mapping[str, str], wanted: Mapping[str, ColumnForm]
-) -> Table:
-    columns = [_column(kind, names, name, form) for name, form in wanted.items()]
-    table = Table(*_table_name(full_name), *columns, schema=_table_schema(full_name))
-    table.create(connection)
-    if kind == "events":
-        _ensure_unique(connection, table, kind)
-        Index(f"ix_{table.name[:50]}_timestamp", table.c.timestamp).create(connection)
-    return table
 
 
 def _add_column(connection: Connection, table: Table, column: Column[Any]) -> None:

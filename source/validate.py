@@ -79,7 +79,8 @@ class Validator:
             form = self._form(name, texts)
             if form is not None:
                 arrays[name], bad, words = self._checked(name, texts, form)
-                reasons[bad & (reasons == "")] = f"{self.columns[name]} {words}"
+                if bad.any():
+                    reasons[bad & (reasons == "")] = f"{self.columns[name]} {words}"
                 self._mark_empty(name, texts, form, reasons)
         is_bad = reasons != ""
         table = pa.table(arrays)
@@ -106,7 +107,7 @@ class Validator:
             form = replace(form, max_length=min(form.max_length or ID_CHARACTERS, ID_CHARACTERS))
         if is_id or form.form != "text" or name == "action":
             texts = _stripped(texts)
-        if form.form == "integer" and not is_id:
+        if form.form == "integer" and not is_id and parse.is_text(texts):
             texts = parse.without_zero_fraction(texts)
         values = _parsed(texts, form)
         words = _WORDS.get(form.form, "").format(bits=form.bits, max_length=form.max_length)
@@ -121,15 +122,23 @@ class Validator:
     def _mark_empty(self, name: str, texts: Any, form: ColumnForm, reasons: Any) -> None:
         if name in KEYS[self.kind] or not form.nullable:
             empty = parse.is_null(_stripped(texts))
-            reasons[empty & (reasons == "")] = f"{self.columns[name]} is empty"
+            if empty.any():
+                reasons[empty & (reasons == "")] = f"{self.columns[name]} is empty"
 
 
 def _stripped(texts: Any) -> Any:
+    if not parse.is_text(texts):
+        return texts
     stripped = pc.utf8_trim_whitespace(texts)
     return parse.where(pc.not_equal(stripped, ""), stripped)
 
 
-def _parsed(texts: Any, form: ColumnForm) -> Any:
+def _parsed(values: Any, form: ColumnForm) -> Any:
+    if form.form == "integer" and pa.types.is_integer(values.type):
+        return parse.of_bits(values.cast(pa.int64()), form.bits)
+    if form.form == "time" and pa.types.is_timestamp(values.type):
+        return parse.of_years(values)
+    texts = parse.as_text(values)
     match form.form:
         case "integer":
             return parse.integers(texts, form.bits)
@@ -150,7 +159,7 @@ def _form_by_values(texts: Any, known: ColumnForm | None) -> ColumnForm | None:
     For a column whose known form is whole numbers most values decide: one "old" among the ages is a bad row, but
     genders may all be words.
     """
-    values = _stripped(texts).drop_null()
+    values = _stripped(parse.as_text(texts)).drop_null()
     if not len(values):
         return None
     if known is not None:
@@ -163,6 +172,6 @@ def _form_by_values(texts: Any, known: ColumnForm | None) -> ColumnForm | None:
 
 def ids_are_integers(samples: Collection[Any]) -> bool:
     """Tell whether most of the ids in the arrays are 64-bit integers; no ids at all are taken as such."""
-    ids = [_stripped(texts).drop_null() for texts in samples]
+    ids = [_stripped(parse.as_text(texts)).drop_null() for texts in samples]
     strings = sum(int(parse.integers(texts).null_count) for texts in ids)
     return 2 * strings < max(sum(map(len, ids)), 1)

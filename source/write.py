@@ -29,6 +29,7 @@ from source.tables import (
 )
 
 _SLICE_ROWS = 200_000
+_COPIED_AS = ("FORMAT csv", "ENCODING 'UTF8'")
 _ARROW = {
     "integer": pa.int64(),
     "number": pa.float64(),
@@ -47,7 +48,7 @@ def write_rows(engine: Engine, schema: SourceSchema, kind: Kind, frame: pd.DataF
     there gets the given columns replaced, the last of several in one frame wins; an event that is there is left.
     Raises SourceError when a column does not fit its column in the database.
     """
-    _check_columns(schema, kind, frame)
+    check_columns(schema, kind, frame)
     if frame.empty:
         return 0
     if kind != "events":
@@ -56,15 +57,16 @@ def write_rows(engine: Engine, schema: SourceSchema, kind: Kind, frame: pd.DataF
         if connection.dialect.name == "postgresql":
             connection.execute(text("SET LOCAL TIME ZONE 'UTC'"))  # for a timestamp with time zone
         names = [str(name) for name in frame]
-        table = ensure_table(connection, schema, kind, {name: _form(kind, frame[name]) for name in names})
+        table = ensure_table(connection, schema, kind, {name: form_of(kind, frame[name]) for name in names})
         forms = existing_forms(connection, schema, kind) or {}
-        rows = pa.table({name: _fitting(frame[name], forms[name], table) for name in names})
+        rows = pa.table({name: fitting(frame[name], forms[name], table) for name in names})
         write = _write_postgres if connection.dialect.name == "postgresql" else _write_sqlite
         slices = (rows.slice(start, _SLICE_ROWS) for start in range(0, len(rows), _SLICE_ROWS))
         return sum(write(connection, table, kind, part) for part in slices)
 
 
-def _check_columns(schema: SourceSchema, kind: Kind, frame: pd.DataFrame) -> None:
+def check_columns(schema: SourceSchema, kind: Kind, frame: pd.DataFrame) -> None:
+    """Raise SourceError where a key column is missing, or one of events unknown."""
     missing = [name for name in KEYS[kind] if name not in frame]
     unknown = [str(name) for name in frame if kind == "events" and name not in column_names(schema, kind)]
     if missing or unknown:
@@ -72,7 +74,7 @@ def _check_columns(schema: SourceSchema, kind: Kind, frame: pd.DataFrame) -> Non
         raise SourceError(f"the {kind} to be written {problem}; their columns are {', '.join(map(str, frame))}")
 
 
-def _form(kind: Kind, values: "pd.Series[Any]") -> ColumnForm:
+def form_of(kind: Kind, values: "pd.Series[Any]") -> ColumnForm:
     """Return the form that a new column gets: that of its meaning where it is known, else that of its values."""
     found = TEXT
     if pd.api.types.is_bool_dtype(values.dtype):
@@ -89,7 +91,7 @@ def _form(kind: Kind, values: "pd.Series[Any]") -> ColumnForm:
     return known
 
 
-def _fitting(values: "pd.Series[Any]", form: ColumnForm, table: Table) -> Any:
+def fitting(values: "pd.Series[Any]", form: ColumnForm, table: Table) -> Any:
     """Return `values` as an Arrow array of the type that the database's column takes."""
     if form.form == "other":
         raise SourceError(
@@ -118,7 +120,7 @@ def _write_postgres(connection: Connection, table: Table, kind: Kind, rows: pa.T
         prefixes=["TEMPORARY"],
     )
     copied.create(connection)
-    _copy(connection, copied, rows)
+    copy_rows(connection, copied, rows)
     given = select(*(copied.c[name] for name in names))
     insert = postgresql.insert(table).from_select([table.c[name] for name in names], given)
     replaced = {table.c[name]: insert.excluded[name] for name in names if name not in KEYS[kind]}
@@ -134,15 +136,15 @@ def _write_postgres(connection: Connection, table: Table, kind: Kind, rows: pa.T
     return new
 
 
-def _copy(connection: Connection, table: Table, rows: pa.Table) -> None:
-    """COPY rows as CSV, in which a null is nothing and a text stands in quotes."""
+def copy_rows(connection: Connection, table: Table, rows: pa.Table, *options: str) -> None:
+    """COPY rows as CSV, in which a null is nothing and a text stands in quotes; their columns are those of `table`."""
     text_of_rows = io.BytesIO()
     pyarrow.csv.write_csv(rows, text_of_rows, pyarrow.csv.WriteOptions(include_header=False))
     text_of_rows.seek(0)
     place = connection.dialect.identifier_preparer.format_table(table)
     cursor = connection.connection.cursor()
     try:
-        cursor.copy_expert(f"COPY {place} FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8')", text_of_rows)
+        cursor.copy_expert(f"COPY {place} FROM STDIN WITH ({', '.join((*_COPIED_AS, *options))})", text_of_rows)
     finally:
         cursor.close()
 

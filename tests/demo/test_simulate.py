@@ -2,6 +2,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -223,17 +224,18 @@ def test_another_simulation_is_refused(sqlite: Engine, tmp_path: Path) -> None:
 
 
 def interrupted(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after_writes: int) -> None:
-    whole_write, writes = DatabaseSink.write, iter(range(after_writes))
+    writes = iter(range(after_writes))
 
-    def write(self: DatabaseSink, kind: str, frame: pd.DataFrame) -> None:
+    def write(*arguments: Any) -> int:
         if next(writes, None) is None:
             raise KeyboardInterrupt
-        whole_write(self, kind, frame)  # type: ignore[arg-type]
+        return write_rows(*arguments)
 
-    monkeypatch.setattr(DatabaseSink, "write", write)
-    with pytest.raises(KeyboardInterrupt):
-        simulate(TINY, engine, SCHEMA, tmp_path)
-    monkeypatch.setattr(DatabaseSink, "write", whole_write)
+    with monkeypatch.context() as patched:
+        patched.setattr("demo.sinks.write_rows", write)  # of users and posts
+        patched.setattr("source.bulk.write_rows", write)  # of a day
+        with pytest.raises(KeyboardInterrupt):
+            simulate(TINY, engine, SCHEMA, tmp_path)
 
 
 @pytest.mark.parametrize("after_writes", [0, 1, 2, 3])
@@ -246,6 +248,19 @@ def test_an_interrupted_simulation_is_completed_by_the_next(
     assert not summary.already_there
     assert counts(sqlite) == expected(summary)
     assert not list(tmp_path.glob(".simulate-*"))
+
+
+def test_a_simulation_interrupted_in_its_days_is_completed_by_the_next(engine: Engine, tmp_path: Path) -> None:
+    def interrupt(stage: str, done: int, total: int) -> None:
+        if (stage, done) == ("writing", 2):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(TINY, engine, SCHEMA, tmp_path, progress=interrupt)
+    summary = simulate(TINY, engine, SCHEMA, tmp_path)
+
+    assert not summary.already_there
+    assert counts(engine) == expected(summary)
 
 
 def test_rows_loaded_after_an_interrupted_simulation_are_not_mixed_with_it(

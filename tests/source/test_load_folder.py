@@ -13,6 +13,7 @@ from sqlalchemy import Engine, inspect, text
 
 from source.engine import open_engine
 from source.errors import SourceError
+from source.files import size_bytes
 from source.load import FileReport, LoadReport, load_folder
 from source.schema import EventNames, SourceSchema
 
@@ -272,6 +273,57 @@ def test_parquet_rows_are_checked_and_numbered(folder: Path, lite: Engine) -> No
         (4, UNKNOWN_ACTION),
     ]
     assert rows_of(lite, "SELECT user_id, post_id, timestamp FROM feed_data") == [(1, -5, "2021-12-20 14:00:00.000000")]
+
+
+def test_parquet_columns_with_types_are_checked_like_text(folder: Path, engine: Engine) -> None:
+    frame = pd.DataFrame(
+        {
+            "timestamp": pd.to_datetime(
+                ["2021-12-20 15:00:00.25", "1969-12-31 23:59:59", "2201-01-01", "", "2021-12-20 15:00:00"],
+                format="ISO8601",
+            ),
+            "user_id": pd.array([1, 2, 3, 4, 5], dtype="int16"),
+            "post_id": [10, 10, 10, 10, 10],
+            "action": ["view", "view", "view", "view", " like "],
+            "target": pd.array([1, 0, 0, 0, 2], dtype="int64"),
+        }
+    )
+    frame.to_parquet(folder / "events.parquet")
+    report = load(folder, engine).files[0]
+    assert [entry[:2] for entry in set_aside(report)] == [
+        (2, "timestamp is not a time of the years 1970 to 2200"),
+        (3, "timestamp is not a time of the years 1970 to 2200"),
+        (4, "timestamp is empty"),
+        (5, "target is not 0 or 1"),
+    ]
+    ((moment, user_id, action, target),) = rows_of(engine, "SELECT timestamp, user_id, action, target FROM feed_data")
+    assert (pd.Timestamp(moment), user_id, action, target) == (pd.Timestamp("2021-12-20 15:00:00.25"), 1, "view", 1)
+
+
+def test_a_folder_of_parquet_files_is_one_table_in_the_order_of_their_names(folder: Path, engine: Engine) -> None:
+    (folder / "feed_data").mkdir()
+    frame = pd.DataFrame({"user_id": [1, 2], "post_id": [10, 11], "action": ["view", "stare"]})
+    for day in (21, 20):
+        times = pd.to_datetime([f"2021-12-{day}"] * 2)
+        frame.assign(timestamp=times, device="phone").to_parquet(folder / "feed_data" / f"2021-12-{day}.parquet")
+    (folder / "feed_data" / "_SUCCESS").touch()
+    told: list[tuple[Path, int, int]] = []
+    load_folder(folder, engine, SourceSchema(), ACTIONS, folder.parent / "quarantine", lambda *step: told.append(step))
+    report = load(folder, engine).files[0]
+
+    assert (report.kind, report.rows, report.known) == ("events", 4, 2)
+    assert report.ignored_columns == ["device"]
+    assert [entry[:2] for entry in set_aside(report)] == [(2, UNKNOWN_ACTION), (4, UNKNOWN_ACTION)]
+    assert told[-1] == (folder / "feed_data", size_bytes(folder / "feed_data"), 4)
+    assert [row[0] for row in rows_of(engine, "SELECT user_id FROM feed_data")] == [1, 1]
+
+
+def test_parquet_files_of_one_folder_must_have_the_same_columns(folder: Path, lite: Engine) -> None:
+    (folder / "users").mkdir()
+    pd.DataFrame({"user_id": [1], "age": [30]}).to_parquet(folder / "users" / "0.parquet")
+    pd.DataFrame({"user_id": [2]}).to_parquet(folder / "users" / "1.parquet")
+    with pytest.raises(SourceError, match=r"1\.parquet lacks the columns age, which 0\.parquet has\. The 1 rows"):
+        load(folder, lite)
 
 
 def test_parquet_texts_with_a_nul_or_broken_utf_8_are_set_aside(folder: Path, lite: Engine) -> None:
