@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batch.errors import BatchError
 from batch.event_log.errors import CorruptLogError
 
 MANIFEST = "manifest.json"
@@ -91,13 +90,8 @@ def locked(folder: Path) -> Iterator[float]:
 
     The lock ends with the process, however it ends.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        stream = (folder / _LOCK).open("wb")
-    except OSError as error:
-        msg = f"the folder {folder} of the event log cannot be written: {error.strerror}"
-        raise BatchError(msg) from error
-    with stream:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("wb") as stream:
         begun = time.monotonic()
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield time.monotonic() - begun

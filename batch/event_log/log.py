@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Connection
 
+from batch.errors import BatchError
 from batch.event_log.bad_rows import bad_rows_from_bytes, no_bad_rows, with_new
 from batch.event_log.chunks import Chunk, fetch_copied, fetch_selected
 from batch.event_log.dictionary import Dictionary, dictionary_of, ids_to_bytes
@@ -77,8 +78,22 @@ def read_log(
 ) -> LoggedEvents:
     """Read what is new in the source into the log, and return the log's events before a moment.
 
-    `progress` hears the number of rows read so far.
+    `progress` hears the number of rows read so far. Raises BatchError where the log cannot be written.
     """
+    try:
+        return _read_log(connection, events, before_s, options, progress)
+    except OSError as error:
+        msg = f"the event log in {options.folder} cannot be written: {error.strerror or error}"
+        raise BatchError(msg) from error
+
+
+def _read_log(
+    connection: Connection,
+    events: ExistingTable,
+    before_s: int,
+    options: LogOptions,
+    progress: Callable[[int], None],
+) -> LoggedEvents:
     source = EventSource(connection, events, options.actions)
     with locked(options.folder) as waited_s:
         notes = [f"waited {waited_s:.0f} s for another run that read the event log"] if waited_s > 1 else []

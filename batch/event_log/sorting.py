@@ -14,8 +14,8 @@ from batch.tables import Ints
 
 DAY_S = 86_400
 NEVER = np.iinfo(np.int64).max
-_ROW = np.dtype([("at_s", "<i8"), ("user", "<i4"), ("post", "<i4"), ("action", "i1")])
-_KEY_BITS = 63
+ROW = np.dtype([("at_s", "<i8"), ("user", "<i4"), ("post", "<i4"), ("action", "i1")])
+KEY_BITS = 63
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def sort_rows(rows: NDArray[Any], users: Order, posts: Order) -> Columns:
     post_shift = action_bits
     user_shift = post_shift + post_bits
     time_shift = user_shift + user_bits
-    if (int(at_s.max()) - first_s).bit_length() + time_shift > _KEY_BITS:
+    if (int(at_s.max()) - first_s).bit_length() + time_shift > KEY_BITS:
         order = np.lexsort((action, post, user, at_s))
         return Columns(*(np.ascontiguousarray(rows[name][order]) for name in ("at_s", "user", "post", "action")))
     key = ((at_s - first_s) << time_shift) | (user << user_shift) | (post << post_shift) | action
@@ -99,7 +99,7 @@ class Unit:
 
     def sorted_rows(self, users: Order, posts: Order) -> Columns:
         """Return the events in order."""
-        return sort_rows(np.fromfile(self.path, dtype=_ROW), users, posts)
+        return sort_rows(np.fromfile(self.path, dtype=ROW), users, posts)
 
 
 class Spill:
@@ -124,7 +124,7 @@ class Spill:
         order: Any = slice(None)
         if (day[1:] < day[:-1]).any():
             order = np.argsort(_narrow(day), kind="stable")
-        rows = np.empty(len(at_s), dtype=_ROW)
+        rows = np.empty(len(at_s), dtype=ROW)
         for name, values in (("at_s", at_s), ("user", user), ("post", post), ("action", action)):
             rows[name] = values[order]
         day, kind = day[order], (action.astype(np.int64) * 4 + target)[order]
