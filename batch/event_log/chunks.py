@@ -58,15 +58,24 @@ def fetch_selected(
     kinds: tuple[type, type],
     actions: Sequence[str],
     hear: Callable[[Chunk], None],
-) -> None:
-    """Run a query that gives usable rows alone (seconds, user id, post id, action, target) and hand on its rows."""
+) -> int:
+    """Run a query (seconds, user id, post id, action, target, whether usable) and hand on its usable rows.
+
+    Returns the number of unusable rows.
+    """
+    bad = 0
     known = pd.Index(list(actions), dtype=object)
     result = connection.execute(query)
     while rows := result.fetchmany(_CHUNK_ROWS):
-        at_s, user, post, action, target = zip(*rows, strict=True)
+        usable = [row[:-1] for row in rows if row[-1]]
+        bad += len(rows) - len(usable)
+        if not usable:
+            continue
+        at_s, user, post, action, target = zip(*usable, strict=True)
         coded = [_coded(ids, kind) for ids, kind in zip((user, post), kinds, strict=True)]
         codes = known.get_indexer(pd.Index(action, dtype=object)).astype(np.int8)
         hear(Chunk(np.array(at_s, dtype=np.int64), coded[0], coded[1], codes, _classes(target)))
+    return bad
 
 
 def fetch_copied(

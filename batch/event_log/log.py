@@ -223,7 +223,7 @@ class _EventLog:
         return [span, Span(since_s)], checked + 1
 
     def _fetch(self, span: Span, spill: Spill) -> bool:
-        """Read a span's rows into `spill`; say whether there may be unusable ones."""
+        """Read a span's rows into `spill`; say whether there are unusable ones."""
 
         def hear(chunk: Chunk) -> None:
             user, post = self._users.index(chunk.user), self._posts.index(chunk.post)
@@ -233,8 +233,7 @@ class _EventLog:
 
         source = self._source
         fetch = fetch_copied if source.is_postgres else fetch_selected
-        n_bad = fetch(source.connection, source.rows(span), source.kinds, source.actions, hear)
-        return n_bad is None or n_bad > 0
+        return fetch(source.connection, source.rows(span), source.kinds, source.actions, hear) > 0
 
     def _dictionary(self, which: int) -> Dictionary:
         kind = self._source.kinds[which]

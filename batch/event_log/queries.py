@@ -11,6 +11,7 @@ from sqlalchemy import (
     Integer,
     and_,
     cast,
+    false,
     func,
     literal_column,
     not_,
@@ -67,13 +68,16 @@ class EventSource:
         }
 
     def rows(self, span: Span) -> Any:
-        """Return the query for the usable rows of a span; out of Postgres it gives all, for the decoder to choose."""
+        """Return the query for the rows of a span: time, ids, action, target, and out of SQLite whether usable.
+
+        Out of Postgres the decoder tells usable rows; there the time is the column's own, else seconds.
+        """
         columns = self.events.columns
         target: ColumnElement[Any] = cast(columns["target"], Integer) if self.has_target else cast(None, Integer)
         if not self.is_postgres:
             ids = [self.events.id_column(name) for name in ("user_id", "post_id")]
-            wanted = and_(self._usable(), self._within(span))
-            return select(self._at_s, *ids, cast(columns["action"], SqlText), target).where(wanted)
+            usable = func.coalesce(self._usable(), false())
+            return select(self._at_s, *ids, cast(columns["action"], SqlText), target, usable).where(self._within(span))
         ids = [
             cast(columns[name], BigInteger) if kind is int else cast(columns[name], SqlText)
             for name, kind in zip(("user_id", "post_id"), self.kinds, strict=True)
