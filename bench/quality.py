@@ -11,7 +11,6 @@ all works: its figures mean nothing, so no target is asked and the page stays.
 
 import argparse
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -33,7 +32,6 @@ DOCS = ROOT / "docs"
 def main() -> int:
     """Run the parts asked for and return the exit status."""
     arguments = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the folder goes as it does after Ctrl-C
     data, measured, skipped = arguments.data.resolve(), dict[str, Outcome](), []
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="hourfeed-quality-") as name, only_defaults():
