@@ -1,61 +1,10 @@
-"""The two compiled loops: adding up the trees over users and posts, and picking each hour's best posts.
-
-Finding a tree's leaf by AND-ing bit masks is QuickScorer's idea (Lucchese et al., SIGIR 2015); here a mask is computed
-once on the axis that its conditions live on, and only the conditions on pairs are looked up in the inner loop.
-"""
+"""Compiled loops: picking each hour's best posts, walking trees, and what features need."""
 
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
 from batch.tables import Ints
-
-DE_BRUIJN = np.uint32(0x077CB531)
-"""Multiplied with a lone bit of 32, its upper five bits tell which bit it was, as a perfect hash."""
-
-
-def hash_slot(place: int) -> int:
-    """Return the slot, 0 to 31, in which the kernel looks for the leaf at `place`."""
-    return ((1 << place) * int(DE_BRUIJN) & 0xFFFFFFFF) >> 27
-
-
-@njit(parallel=True, cache=True, nogil=True)
-def add_trees(
-    user_mask: NDArray[np.uint32],
-    post_mask: NDArray[np.uint32],
-    leaf: NDArray[np.float64],
-    tree_begin: NDArray[np.int64],
-    tree_feature: NDArray[np.int64],
-    tree_table: NDArray[np.int64],
-    table: NDArray[np.uint32],
-    bins: NDArray[np.uint8],
-    out: NDArray[np.float64],
-) -> None:
-    """Add every tree's leaf value to `out`.
-
-    user_mask : (n_users, n_trees). post_mask : (n_trees, n_posts). leaf : (n_trees, 32), by hash_slot. The pair
-    features of tree t are tree_feature[tree_begin[t] : tree_begin[t + 1]], rows of `bins` (n_features, n_users,
-    n_posts); the mask of a bin is table[tree_table[i] + bin]. out : (n_users, n_posts).
-    """
-    n_users, n_posts = out.shape
-    n_trees = leaf.shape[0]
-    for user in prange(n_users):
-        mask = np.empty(n_posts, dtype=np.uint32)
-        row = out[user]
-        for tree in range(n_trees):
-            common = user_mask[user, tree]
-            of_post = post_mask[tree]
-            for post in range(n_posts):
-                mask[post] = common & of_post[post]
-            for i in range(tree_begin[tree], tree_begin[tree + 1]):
-                bin_row = bins[tree_feature[i], user]
-                base = tree_table[i]
-                for post in range(n_posts):
-                    mask[post] &= table[base + bin_row[post]]
-            values = leaf[tree]
-            for post in range(n_posts):
-                lowest = mask[post] & (~mask[post] + np.uint32(1))
-                row[post] += values[np.uint32(lowest * DE_BRUIJN) >> np.uint32(27)]
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -150,29 +99,6 @@ def best_posts(  # noqa: C901 - one loop nest, which the compiler wants in one p
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def bin_rows(values: NDArray[np.float32], edges: NDArray[np.float64], out: NDArray[np.uint8]) -> None:
-    """Write how many of the ascending `edges` are less than each value, 255 for NaN; (n_rows, n_columns) both."""
-    n_edges = len(edges)
-    zero_bin = np.searchsorted(edges, 0.0)
-    for row in prange(values.shape[0]):
-        for column in range(values.shape[1]):
-            value = np.float64(values[row, column])
-            if value == 0.0:  # most pairs have nothing in common
-                out[row, column] = zero_bin
-            elif np.isnan(value):
-                out[row, column] = 255
-            else:
-                low, high = 0, n_edges
-                while low < high:
-                    middle = (low + high) >> 1
-                    if edges[middle] < value:
-                        low = middle + 1
-                    else:
-                        high = middle
-                out[row, column] = low
-
-
-@njit(parallel=True, cache=True, nogil=True)
 def dot_rows(left: NDArray[np.float32], right: NDArray[np.float32], out: NDArray[np.float32]) -> None:
     """Add left @ right to `out`, term by term in the order of the dimensions; (n_users, dims), (dims, n_posts).
 
@@ -184,6 +110,68 @@ def dot_rows(left: NDArray[np.float32], right: NDArray[np.float32], out: NDArray
             weight = left[user, dim]
             for post in range(right.shape[1]):
                 row[post] += weight * right[dim, post]
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def sum_rows(
+    begin: Ints, other: Ints, weight: NDArray[np.float64], rows: NDArray[np.float32], out: NDArray[np.float32]
+) -> None:
+    """Write the sparse array (begin, other, weight) times `rows` into `out`; summed as float64, in order."""
+    for user in prange(out.shape[0]):
+        total = np.zeros(out.shape[1])
+        for i in range(begin[user], begin[user + 1]):
+            row = rows[other[i]]
+            for post in range(len(total)):
+                total[post] += weight[i] * np.float64(row[post])
+        for post in range(len(total)):
+            out[user, post] = np.float32(total[post])
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def sum_sparse_rows(
+    begin: Ints,
+    other: Ints,
+    weight: NDArray[np.float64],
+    row_begin: Ints,
+    column: Ints,
+    value: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """Do as sum_rows, with rows that are sparse themselves: (row_begin, column, value)."""
+    for user in prange(out.shape[0]):
+        total = np.zeros(out.shape[1])
+        for i in range(begin[user], begin[user + 1]):
+            for at in range(row_begin[other[i]], row_begin[other[i] + 1]):
+                total[column[at]] += weight[i] * np.float64(value[at])
+        for post in range(len(total)):
+            out[user, post] = np.float32(total[post])
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def add_effects(
+    by_topic: NDArray[np.float64],
+    topic: Ints,
+    of_user: NDArray[np.float64],
+    of_post: NDArray[np.float64],
+    user_factors: NDArray[np.float64],
+    post_factors: NDArray[np.float64],
+    out: NDArray[np.float32],
+) -> None:
+    """Write of_user + by_topic + of_post + the product of the factors into `out`, summed as float64 in this order.
+
+    by_topic : (n_users, n_topics). topic : (n_posts,). user_factors : (n_users, k); post_factors : (k, n_posts).
+    """
+    for user in prange(out.shape[0]):
+        total = np.empty(out.shape[1])
+        taste = of_user[user] + by_topic[user]
+        for post in range(len(total)):
+            total[post] = taste[topic[post]] + of_post[post]
+        for factor in range(len(post_factors)):
+            weight = user_factors[user, factor]
+            for post in range(len(total)):
+                total[post] += weight * post_factors[factor, post]
+        for post in range(len(total)):
+            out[user, post] = np.float32(total[post])
 
 
 @njit(parallel=True, cache=True, nogil=True)

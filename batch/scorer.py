@@ -14,22 +14,15 @@ from batch.errors import BatchError
 from batch.features.matrix import Column, on_axes
 from batch.features.registry import FEATURES
 from batch.features.view import View
-from batch.kernels import add_trees, bin_rows, hash_slot, walk_trees
+from batch.kernels import walk_trees
 from batch.model import Model
 from batch.tables import Floats, Ints
-from batch.trees import MOST_LEAVES, Tree, goes_left, parse_trees
+from batch.tree_kernel import Masks, TreeTables, add_trees, reachable, tree_tables
+from batch.trees import Tree, parse_trees
 
-_PAIR_AXES = {"user×post", "segment×post", "user×topic"}
-_NAN_BIN = 255
-_ALL = np.uint32(0xFFFFFFFF)
-
-
-@dataclass(frozen=True)
-class _PairColumn:
-    """A column of part A that depends on the pair. edges : float64, ascending, the thresholds of all trees on it."""
-
-    column: Column
-    edges: Floats
+_PAIR_AXES = ("user×post", "segment×post", "user×topic")
+_BLOCK_CELLS = 1_000_000
+"""Users × posts whose pair features are laid out at a time, to stay near the processor."""
 
 
 class SeparableScorer:
@@ -42,20 +35,28 @@ class SeparableScorer:
         self._buckets = buckets
         ready = _prepared(model.trees, model.columns)
         self._a, self._b = ready.a, ready.b
-        self._pairs, self._leaf, self._tables = ready.pairs, ready.leaf, ready.tables
-        self._post_mask = self._masks("post", view.pool)
-        self._small_bins = self._bins_on_axes()
+        self._pairs, self._tables = ready.pairs, ready.tables
+        self._post_mask = np.ascontiguousarray(self._masks("post", view.pool).T)
+        self._on_axes = self._pairs_on_axes()
         self.hour_scores = self._hour_scores(ready.c)
         self._topic_table, self._topic_edges = self._topic_scores()
 
     def pair_scores(self, users: Ints) -> Floats:
         """Return A, on top of the model's base; float64, shape (len(users), n_pool)."""
-        out = np.zeros((len(users), len(self._view.pool)))
-        if self._base:
-            out += FEATURES[self._base].compute(self._view, users)
-        if self._a:
-            user_mask = np.ascontiguousarray(self._masks("user", users).T)
-            add_trees(user_mask, self._post_mask, self._leaf, *self._tables, self._bins(users), out)
+        n_pool = len(self._view.pool)
+        out = np.zeros((len(users), n_pool))
+        user_mask = self._masks("user", users)
+        size = max(1, min(len(users), _BLOCK_CELLS // max(n_pool, 1)))
+        values = np.empty((len(self._pairs), size, n_pool), dtype=np.float32)
+        for begin in range(0, len(users), size):
+            block = slice(begin, begin + size)
+            chosen = users[block]
+            if self._base:
+                out[block] += FEATURES[self._base].compute(self._view, chosen)
+            if self._a and n_pool:
+                of_block = values[:, : len(chosen)]
+                self._fill(of_block, chosen)
+                add_trees(self._tables, user_mask[block], self._post_mask, of_block, out[block])
         return out
 
     def topic_scores(self, users: Ints) -> Floats:
@@ -66,46 +67,36 @@ class SeparableScorer:
         place = np.searchsorted(self._topic_edges, lift, side="left")
         return self._topic_table[np.arange(lift.shape[1])[None, :], place]
 
-    def _masks(self, axis: str, chosen: Ints) -> NDArray[np.uint32]:
-        """Return the leaves that stay reachable, by tree of A and chosen user or post; (n_trees, len(chosen))."""
-        masks = np.full((len(self._a), len(chosen)), _ALL, dtype=np.uint32)
-        known: dict[int, NDArray[np.float32]] = {}
-        for at, tree in enumerate(self._a):
-            _, span = tree.ordered
-            for node, feature in enumerate(tree.feature.tolist()):
-                column = self._columns[feature]
-                if column.axes != axis:
-                    continue
-                if feature not in known:
-                    known[feature] = np.asarray(on_axes(self._view, column.name))[chosen].astype(np.float32)
-                masks[at] &= np.where(goes_left(tree, node, known[feature]), _ALL, _without(span[node]))
-        return masks
+    def _masks(self, axis: str, chosen: Ints) -> Masks:
+        """Return the leaves that stay reachable, by chosen user or post and tree of A; (len(chosen), n_trees)."""
+        used = {int(feature) for tree in self._a for feature in tree.feature}
+        values = {
+            feature: np.asarray(on_axes(self._view, self._columns[feature].name))[chosen].astype(np.float32)
+            for feature in used
+            if self._columns[feature].axes == axis
+        }
+        return reachable(self._a, self._tables, values, len(chosen))
 
-    def _bins_on_axes(self) -> dict[str, NDArray[np.uint8]]:
-        """Bin what lives on segment×post and user×topic there, where it is small."""
+    def _pairs_on_axes(self) -> dict[str, NDArray[np.float32]]:
+        """Return what lives on segment×post and user×topic there, where it is small."""
         found = {}
-        for pair in self._pairs:
-            if pair.column.axes != "user×post":
-                values = np.asarray(on_axes(self._view, pair.column.name), dtype=np.float32)
-                if pair.column.axes == "segment×post":
-                    values = np.ascontiguousarray(values[:, self._view.pool])
-                found[pair.column.name] = _binned(values, pair.edges)
+        for column in self._pairs:
+            if column.axes != "user×post":
+                values = np.asarray(on_axes(self._view, column.name), dtype=np.float32)
+                found[column.name] = values[:, self._view.pool] if column.axes == "segment×post" else values
         return found
 
-    def _bins(self, users: Ints) -> NDArray[np.uint8]:
+    def _fill(self, values: NDArray[np.float32], users: Ints) -> None:
+        """Write the pair features of `users`; float32 (n_pairs, len(users), n_pool)."""
         view = self._view
-        bins = np.empty((len(self._pairs), len(users), len(view.pool)), dtype=np.uint8)
-        for at, pair in enumerate(self._pairs):
-            name = pair.column.name
-            match pair.column.axes:
+        for at, column in enumerate(self._pairs):
+            match column.axes:
                 case "segment×post":
-                    bins[at] = self._small_bins[name][view.history.segments.of_user[users]]
+                    values[at] = self._on_axes[column.name][view.history.segments.of_user[users]]
                 case "user×topic":
-                    bins[at] = self._small_bins[name][users][:, view.history.topic[view.pool]]
+                    values[at] = self._on_axes[column.name][users][:, view.history.topic[view.pool]]
                 case _:
-                    values = np.ascontiguousarray(FEATURES[name].compute(view, users), dtype=np.float32)
-                    bin_rows(values, pair.edges, bins[at])
-        return bins
+                    values[at] = FEATURES[column.name].compute(view, users)
 
     def _hour_scores(self, trees: list[Tree]) -> Floats:
         """Return C; float64, shape (n_pool, n_buckets)."""
@@ -145,23 +136,23 @@ class SeparableScorer:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What scoring takes from the trees alone. a, b, c : trees by part. leaf, tables : as in `add_trees`."""
+    """What scoring takes from the trees alone. a, b, c : trees by part. pairs : columns of A that need the pair."""
 
     a: list[Tree]
     b: list[Tree]
     c: list[Tree]
-    pairs: list[_PairColumn]
-    leaf: Floats
-    tables: tuple[Ints, Ints, Ints, NDArray[np.uint32]]
+    pairs: list[Column]
+    tables: TreeTables
 
 
 @lru_cache(maxsize=4)
 def _prepared(trees: str, columns: tuple[Column, ...]) -> _Prepared:
     """Read a model's trees, once for all the moments that it scores."""
     parts = _by_part(parse_trees(trees), columns)
-    pairs = _pair_columns(parts["A"], columns)
-    leaf = np.array([_leaf_slots(tree) for tree in parts["A"]]).reshape(len(parts["A"]), MOST_LEAVES)
-    return _Prepared(parts["A"], parts["B"], parts["C"], pairs, leaf, _lookup_tables(parts["A"], pairs, columns))
+    used = sorted({int(feature) for tree in parts["A"] for feature in tree.feature})
+    pairs = [feature for feature in used if columns[feature].axes in _PAIR_AXES]
+    tables = tree_tables(parts["A"], pairs)
+    return _Prepared(parts["A"], parts["B"], parts["C"], [columns[feature] for feature in pairs], tables)
 
 
 def _by_part(trees: list[Tree], columns: Sequence[Column]) -> dict[str, list[Tree]]:
@@ -178,63 +169,6 @@ def _by_part(trees: list[Tree], columns: Sequence[Column]) -> dict[str, list[Tre
 def _edges(trees: list[Tree], columns: Sequence[Column], column: Column) -> Floats:
     found = [tree.threshold[[columns[f] == column for f in tree.feature]] for tree in trees if len(tree.feature)]
     return np.unique(np.concatenate(found)) if found else np.zeros(0)
-
-
-def _pair_columns(trees: list[Tree], columns: Sequence[Column]) -> list[_PairColumn]:
-    used = sorted({int(feature) for tree in trees for feature in tree.feature})
-    wanted = [columns[feature] for feature in used if columns[feature].axes in _PAIR_AXES]
-    found = [_PairColumn(column, _edges(trees, columns, column)) for column in wanted]
-    for pair in found:
-        if len(pair.edges) >= _NAN_BIN:
-            msg = (
-                f"{pair.column.name} has {len(pair.edges)} thresholds, more than {_NAN_BIN - 1}: train with max_bin=255"
-            )
-            raise BatchError(msg)
-    return found
-
-
-def _lookup_tables(
-    trees: list[Tree], pairs: list[_PairColumn], columns: Sequence[Column]
-) -> tuple[Ints, Ints, Ints, NDArray[np.uint32]]:
-    """Return, for `add_trees`: tree_begin, tree_feature, tree_table, table."""
-    begin, feature_of, table_at = [0], list[int](), list[int]()
-    tables: list[NDArray[np.uint32]] = []
-    for tree in trees:
-        _, span = tree.ordered
-        for at, pair in enumerate(pairs):
-            nodes = [node for node, f in enumerate(tree.feature) if columns[f] == pair.column]
-            if not nodes:
-                continue
-            feature_of.append(at)
-            table_at.append(256 * len(tables))
-            masks = np.full(256, 0xFFFFFFFF, dtype=np.uint32)
-            values = np.full(256, np.inf)
-            values[: len(pair.edges)] = pair.edges
-            values[_NAN_BIN] = np.nan
-            for node in nodes:
-                masks[~goes_left(tree, node, values)] &= _without(span[node])
-            tables.append(masks)
-        begin.append(len(feature_of))
-    table = np.concatenate(tables) if tables else np.zeros(1, dtype=np.uint32)
-    return np.array(begin), np.array(feature_of, dtype=np.int64), np.array(table_at, dtype=np.int64), table
-
-
-def _binned(values: NDArray[np.float32], edges: Floats) -> NDArray[np.uint8]:
-    out = np.empty(values.shape, dtype=np.uint8)
-    bin_rows(values, edges, out)
-    return out
-
-
-def _without(span: Ints) -> np.uint32:
-    """Return the mask that leaves all places but those in `span`."""
-    return np.uint32(0xFFFFFFFF & ~((1 << int(span[1])) - (1 << int(span[0]))))
-
-
-def _leaf_slots(tree: Tree) -> Floats:
-    slots = np.zeros(MOST_LEAVES)
-    for place, leaf in enumerate(tree.ordered[0]):
-        slots[hash_slot(place)] = tree.leaf[leaf]
-    return slots
 
 
 def _flat(trees: list[Tree]) -> tuple[Ints, Ints, Floats, NDArray[np.bool_], Ints, Ints, Ints, Floats]:

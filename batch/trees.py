@@ -58,7 +58,11 @@ class Tree:
 
 def parse_trees(model_text: str) -> list[Tree]:
     """Read every tree of a saved booster; raise BatchError at what the scorer cannot reproduce exactly."""
-    blocks = model_text.split("\nTree=")[1:]
+    head, *blocks = model_text.split("\nTree=")
+    lines = head.splitlines()
+    if "average_output" in lines or "num_tree_per_iteration=1" not in lines:
+        msg = "the trees of the model give an average or several scores, not one sum; train without `rf` and classes"
+        raise BatchError(msg)
     try:
         return [_parse(place, block.split("\nend of trees")[0]) for place, block in enumerate(blocks)]
     except (KeyError, ValueError, IndexError) as error:

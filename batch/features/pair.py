@@ -2,10 +2,11 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from batch.features.registry import feature
 from batch.features.view import View
-from batch.kernels import dot_rows
+from batch.kernels import dot_rows, sum_rows, sum_sparse_rows
 from batch.tables import Floats, Ints
 
 Pairs = NDArray[np.float32]
@@ -15,9 +16,24 @@ _PRIOR = 10.0
 @feature("knn", "user×post", "A", "similarity to the user's latest posts, by who touched both")
 def knn(view: View, users: Ints) -> Pairs:
     """Sum item-kNN similarities over the user's latest posts, the newest counting most."""
-    return view.for_users(
-        "knn", users, lambda: (view.taste(users) @ view.similarity_to_pool).toarray().astype(np.float32)
-    )
+    return view.for_users("knn", users, lambda: _knn(view, users))
+
+
+def _knn(view: View, users: Ints) -> Pairs:
+    taste, similarity = view.taste(users), view.similarity_to_pool
+    out = np.empty((len(users), len(view.pool)), dtype=np.float32)
+    whole = view.once("similarity as a table", lambda: _as_table(similarity))
+    if whole is not None:
+        sum_rows(taste.indptr, taste.indices, taste.data, whole, out)
+    else:
+        of_taste, of_post = ((rows.indptr, rows.indices, rows.data) for rows in (taste, similarity))
+        sum_sparse_rows(*of_taste, *of_post, out)
+    return out
+
+
+def _as_table(rows: sparse.csr_array) -> Pairs | None:
+    """Lay a sparse array out where that takes no more memory: adding up whole rows is five times as quick."""
+    return rows.toarray() if 2 * rows.nnz >= rows.shape[0] * rows.shape[1] else None
 
 
 @feature("knn_trend", "user×post", "A", "knn × the post's trend with a half-life of a day")

@@ -16,6 +16,7 @@ from batch.features.effects import Effects, Responses
 from batch.features.profile_factors import ProfileFactors, Traits
 from batch.features.registry import feature
 from batch.features.view import View
+from batch.kernels import add_effects
 from batch.tables import HOUR_S, Floats, Ints
 
 RESPONSE = "response"
@@ -58,10 +59,17 @@ class ResponseModel:
 
     def log_odds(self, users: Ints, posts: Ints, topic: Ints) -> NDArray[np.float32]:
         """Return the log-odds of `users` × `posts`, whose topics are given; float32 (len(users), len(posts))."""
-        found = self.user[users][:, None] + self.user_topic[users][:, topic] + self.post[posts]
-        for of_user, of_post in zip(self.user_factors[users].T, self.post_factors[posts].T, strict=True):
-            found += of_user[:, None] * of_post  # a matrix product would round by the number of threads
-        return found.astype(np.float32)
+        out = np.empty((len(users), len(posts)), dtype=np.float32)
+        add_effects(
+            self.user_topic[users],
+            topic,
+            self.user[users],
+            self.post[posts],
+            self.user_factors[users],
+            np.ascontiguousarray(self.post_factors[posts].T),
+            out,
+        )
+        return out
 
 
 @feature(
@@ -76,7 +84,8 @@ def response(view: View, users: Ints) -> NDArray[np.float32]:
     model = view.once(RESPONSE, lambda: fit_response(view))
     if model is None:
         return np.zeros((len(users), len(view.pool)), dtype=np.float32)
-    return model.log_odds(users, view.pool, view.history.topic[view.pool])
+    topic = view.history.topic[view.pool]
+    return view.for_users(RESPONSE, users, lambda: model.log_odds(users, view.pool, topic))
 
 
 def fit_response(view: View) -> ResponseModel | None:

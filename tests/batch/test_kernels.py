@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch.kernels import best_posts, bin_rows, dot_rows
+from batch.kernels import best_posts, dot_rows
 
 
 @settings(max_examples=60, deadline=None)
@@ -33,13 +33,6 @@ def test_slates_are_those_of_a_full_sort(seed: int, n_posts: int, top_n: int, n_
             scores = (pair[user] + topic_score[user, topic, hour]) + hour_score[:, hour]
             order = [post for post in np.argsort(-scores, kind="stable") if post not in set(excluded[user])][:top_n]
             assert got[user, hour].tolist() == order + [-1] * (top_n - len(order))
-
-
-def test_binning_counts_the_edges_below_each_value_and_marks_nan() -> None:
-    values = np.array([[-1.0, 0.0, 0.5, 1.0, 2.0, np.nan, 9.0]], dtype=np.float32)
-    out = np.empty(values.shape, dtype=np.uint8)
-    bin_rows(values, np.array([0.0, 1.0, 2.0]), out)
-    assert out[0].tolist() == [0, 0, 1, 1, 2, 255, 3]
 
 
 def test_products_of_rows_are_the_same_whatever_rows_stand_beside_them() -> None:
