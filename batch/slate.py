@@ -55,11 +55,8 @@ def acted_on(history: History, view: View, actions: Sequence[str]) -> ActedOn:
 
 
 def _own_posts(history: History) -> tuple[Ints, Ints]:
-    users, posts = history.tables.users, history.tables.posts
-    post = np.flatnonzero(posts.author != "")
-    index = {str(user_id): place for place, user_id in enumerate(users.ids)} if len(post) else {}
-    user = np.array([index.get(str(author), -1) for author in posts.author[post]], dtype=np.int64)
-    return user[user >= 0], post[user >= 0]
+    post = np.flatnonzero(history.author_user >= 0)
+    return history.author_user[post], post
 
 
 def make_slates(

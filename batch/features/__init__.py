@@ -1,6 +1,6 @@
 """Features, each on its own axes (docs/features.md); importing this package fills the registry."""
 
-from batch.features import attention, bucket, cluster, neural, pair, post, response, text, topic, user, vectors
+from batch.features import attention, bucket, cluster, neural, pair, pioneer, post, response, text, topic, user, vectors
 
 __all__ = [
     "attention",
@@ -8,6 +8,7 @@ __all__ = [
     "cluster",
     "neural",
     "pair",
+    "pioneer",
     "post",
     "response",
     "text",

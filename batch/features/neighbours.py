@@ -84,20 +84,28 @@ def neighbour_scores(view: View, users: Ints) -> NDArray[np.float32]:
 
 def fading_neighbour_scores(view: View, users: Ints) -> NDArray[np.float32]:
     """Do as neighbour_scores, but let touches fade by a power of time, and rare posts in common count for more."""
-    touched = view.once(
+    return _scores(view, users, fading_touched(view), RARITY)
+
+
+def fading_touched(view: View) -> Touched:
+    """Return the touches of τ, weighted by a power of their age."""
+    return view.once(
         "touched, fading", lambda: touched_at(view, lambda at_s: view.fade(at_s, FADE_POWER), FADED_AFTER_H)
     )
-    return _scores(view, users, touched, RARITY)
+
+
+def worth_of(touched: Touched, n_posts: int, rarity: float = RARITY) -> NDArray[np.float64]:
+    """Return how much each post in common counts, by how few touched it; shape (n_posts,)."""
+    return np.asarray((np.bincount(touched.post, minlength=n_posts) + 1.0) ** -rarity, dtype=np.float64)
 
 
 def _scores(view: View, users: Ints, touched: Touched, rarity: float) -> NDArray[np.float32]:
     out = np.zeros((len(users), len(view.pool)), dtype=np.float32)
-    count = np.bincount(touched.post, minlength=view.n_posts) + 1.0
     _add_neighbours(
         users,
         touched.post_begin,
         touched.post,
-        np.asarray(count**-rarity, dtype=np.float64),
+        worth_of(touched, view.n_posts, rarity),
         touched.user_begin,
         touched.user,
         touched.fresh_begin,

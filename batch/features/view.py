@@ -92,6 +92,14 @@ class History:
         return firsts[np.argsort(post, kind="stable")], np.concatenate(([0], np.cumsum(counts)))
 
     @cached_property
+    def author_user(self) -> Ints:
+        """Return the index of the user who is each post's author, -1 where that is unknown or nobody; (n_posts,)."""
+        posts, index = self.tables.posts, {}
+        if (posts.author != "").any():
+            index = {str(user_id): place for place, user_id in enumerate(self.tables.users.ids)}
+        return np.array([index.get(str(author), -1) for author in posts.author], dtype=np.int64)
+
+    @cached_property
     def signs(self) -> NDArray[np.float32]:
         """Return the random signs that stand for each user ; float32 (n_users, dims)."""
         return signs_of(self.tables.users.ids)
