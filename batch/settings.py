@@ -134,9 +134,9 @@ class BatchSettings(BaseSettings):
     train_days: int = Field(56, ge=1, description="days before as-of from which training cases are drawn")
     train_groups: int = Field(12_000, ge=10, description="training cases (user, bucket) at most")
     train_negatives: int = Field(50, ge=5, description="sampled untouched posts in a training case")
-    trees: int = Field(120, ge=1, le=2_000, description="trees of the ranker")
+    trees: int = Field(300, ge=1, le=2_000, description="trees of the ranker")
     leaves: int = Field(16, ge=2, le=32, description="leaves of a tree")
-    learning_rate: float = Field(0.08, gt=0, le=1, description="how much each tree counts")
+    learning_rate: float = Field(0.04, gt=0, le=1, description="how much each tree counts")
     without_features: tuple[str, ...] = Field(
         (),
         description="features of docs/features.md that the ranker does without, as names or patterns (`text_*`)",
