@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from batch.baselines import events_in
 from batch.features.view import History, View
+from batch.passes import count, keep_distinct, sort_within
 from batch.rank import Scorer
 from batch.rules import NO_RULES, Picked, RuledPool, Rules, Scores
 from batch.tables import Floats, Ints
@@ -42,16 +43,18 @@ def acted_on(history: History, view: View, actions: Sequence[str]) -> ActedOn:
     """Collect the posts each user has acted on with one of `actions` before τ, and the user's own."""
     tables = history.tables
     counts = np.array([action in actions for action in tables.actions], dtype=bool)
-    past = slice(0, view.n_events)
-    kept = counts[tables.events.action[past]]
+    # Where all actions count, a pair's first event says all that the later ones would.
+    kept = history.first if counts.all() else counts[tables.events.action]
+    order = history.by_user[kept[history.by_user] & (history.by_user < view.n_events)]
     own_user, own_post = _own_posts(history)
-    user = np.concatenate([tables.events.user[past][kept].astype(np.int64), own_user])
-    post = np.concatenate([tables.events.post[past][kept].astype(np.int64), own_post])
-    pairs = np.sort(user * max(view.n_posts, 1) + post)
-    pairs = pairs[np.diff(pairs, prepend=-1) > 0]  # np.unique hashes, ten times as slowly
-    users = pairs // max(view.n_posts, 1)
-    begin = np.concatenate(([0], np.cumsum(np.bincount(users, minlength=view.n_users))))
-    return ActedOn(begin, pairs % max(view.n_posts, 1))
+    user = np.concatenate([tables.events.user[order], own_user.astype(np.int32)])
+    post = np.concatenate([tables.events.post[order], own_post]).astype(np.int64)
+    if len(own_user):
+        by_user = np.argsort(user, kind="stable")
+        user, post = user[by_user], post[by_user]
+    begin = np.concatenate(([0], np.cumsum(count(user, view.n_users))))
+    sort_within(begin, post)
+    return ActedOn(*keep_distinct(begin, post))
 
 
 def _own_posts(history: History) -> tuple[Ints, Ints]:

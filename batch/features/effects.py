@@ -39,12 +39,11 @@ class Effects:
     variance: float = 0.0
     usual_variance: float | None = None
 
-    def update(self, responses: Responses, *, learn_variance: bool = True) -> None:
+    def update(self, responses: Responses) -> None:
         """Take one Newton step for every cell, at the other effects as they are."""
         gradient, curvature = (add_up(self.key, part, len(self.cell)) for part in responses.surprise())
         at_zero = gradient + curvature * self.cell
-        if learn_variance:
-            self.variance = moment_variance(at_zero, curvature, self.usual_variance)
+        self.variance = moment_variance(at_zero, curvature, self.usual_variance)
         cell = at_zero / (curvature + 1 / self.variance) if self.variance > 0 else np.zeros(len(self.cell))
         responses.log_odds += (cell - self.cell)[self.key]
         self.cell = cell

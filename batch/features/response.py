@@ -4,7 +4,6 @@ A logistic mixed model: hour, day and age of the post, the user, the user's tast
 user's profile and the post have to do with each other (profile_factors.py). It is fitted anew at every τ.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ from batch.features.bands import bands
 from batch.features.effects import Effects, Responses
 from batch.features.profile_factors import ProfileFactors, Traits
 from batch.features.registry import feature
+from batch.features.user_effects import Moments, age_classes, user_effects
 from batch.features.view import View
 from batch.kernels import add_effects
 from batch.tables import HOUR_S, Floats, Ints
@@ -22,8 +22,7 @@ from batch.tables import HOUR_S, Floats, Ints
 RESPONSE = "response"
 _MOST_FITTED = 1_000_000
 """Pairs that hour, age, posts and profiles are fitted on; of a longer log those of some users, drawn at random."""
-_AT_ONCE = 2_000_000
-_WARM_UP_SWEEPS, _SWEEPS, _USER_SWEEPS = 3, 12, 6
+_WARM_UP_SWEEPS, _SWEEPS = 3, 12
 _AGES = 16
 _FEWEST = 100
 _USUAL_VARIANCE = 0.1
@@ -112,15 +111,12 @@ def _sampled_events(view: View) -> Ints:
 def _shown(view: View, events: Ints) -> Shown:
     """Return the pairs among the events (indices), which are all those of their users before τ."""
     history, log = view.history, view.history.tables.events
-    pair = log.user[events].astype(np.int64) * view.n_posts + log.post[events]
-    responded = np.unique(pair[history.strong[events]])
-    first = history.first[events]
-    events, pair = events[first], pair[first]
+    events = events[history.first[events]]
     return Shown(
         user=log.user[events].astype(np.int64),
         post=log.post[events].astype(np.int64),
         at_s=log.at_s[events],
-        responded=np.isin(pair, responded).astype(np.float64),
+        responded=view.responded[events].astype(np.float64),
     )
 
 
@@ -162,34 +158,19 @@ class _Fit:
 
     def moment_keys(self, shown: Shown) -> tuple[Ints, Ints, Ints]:
         """Return hour of day, day of the log, and age of the post as a class, of each pair."""
-        age = _age_class(shown.at_s - self.view.dated_s[shown.post])
+        age = age_classes(shown.at_s - self.view.dated_s[shown.post], _AGES)
         return shown.at_s // HOUR_S % 24, shown.at_s // (24 * HOUR_S) - self.first_day, age
-
-    def without_users(self, shown: Shown) -> Floats:
-        """Return the log-odds of pairs without what is known of the user beyond the profile."""
-        keys = self.moment_keys(shown)
-        by_moment = sum(effects.cell[key] for effects, key in zip(self.moment, keys, strict=True))
-        together = np.einsum("nr,nr->n", self.factors.of_user[shown.user], self.factors.of_post[shown.post])
-        return np.asarray(self.average + by_moment + together)
 
 
 def _for_all_users(view: View, fit: _Fit) -> ResponseModel:
     """Find the effects of each user with the rest as fitted."""
-    n_topics = fit.n_topics
-    user, taste = np.zeros(view.n_users), np.zeros((view.n_users, n_topics))
-    for begin, end, events in _chunks(view):
-        shown = _shown(view, events)
-        responses = Responses(shown.responded, fit.without_users(shown))
-        of_chunk = shown.user - begin
-        topic = of_chunk * n_topics + view.history.topic[shown.post]
-        own = Effects(of_chunk, np.zeros(end - begin), fit.user.variance)
-        by_topic = Effects(topic, np.zeros((end - begin) * n_topics), fit.taste.variance)
-        for _ in range(_USER_SWEEPS):
-            own.update(responses, learn_variance=False)
-            by_topic.update(responses, learn_variance=False)
-        user[begin:end], taste[begin:end] = own.cell, by_topic.cell.reshape(-1, n_topics)
-    age = fit.moment[-1].cell[_age_class(view.tau_s - view.dated_s)]
-    factors = fit.factors
+    history, factors = view.history, fit.factors
+    hour, day, of_age = (effects.cell for effects in fit.moment)
+    moments = Moments(fit.average, hour, day, fit.first_day, of_age, view.dated_s)
+    profiles = factors.of_user, factors.of_post
+    spread = fit.user.variance, fit.taste.variance
+    user, taste = user_effects(history, view.n_events, view.responded, moments, profiles, spread)
+    age = of_age[age_classes(view.tau_s - view.dated_s, _AGES)]
     return ResponseModel(
         user=fit.average + user,
         user_topic=taste,
@@ -197,24 +178,6 @@ def _for_all_users(view: View, fit: _Fit) -> ResponseModel:
         user_factors=factors.of_user[:, 1:],
         post_factors=factors.of_post[:, 1:],
     )
-
-
-def _chunks(view: View) -> Iterator[tuple[int, int, Ints]]:
-    """Yield (first user, user after the last, their events before τ), about _AT_ONCE events at a time."""
-    history, begin = view.history, 0
-    counts = np.cumsum(view.end - history.start[:-1])
-    while begin < view.n_users:
-        done = counts[begin - 1] if begin else 0
-        end = max(begin + 1, int(np.searchsorted(counts, done + _AT_ONCE, side="right")))
-        events = history.by_user[history.start[begin] : history.start[end]]
-        yield begin, end, np.sort(events[events < view.n_events])
-        begin = end
-
-
-def _age_class(age_s: Floats) -> Ints:
-    """Return the class of ages, two an octave from 4 hours on; unknown ages count as none."""
-    age_h = np.maximum(np.nan_to_num(age_s), 0.0) / HOUR_S
-    return np.asarray(np.clip(np.rint(2 * np.log2(age_h + 4) - 4), 0, _AGES - 1), dtype=np.int64)
 
 
 def _traits(view: View) -> Traits:

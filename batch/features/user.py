@@ -5,6 +5,7 @@ import numpy as np
 from batch.features.rates import shrunk_rate
 from batch.features.registry import Feature, feature, register
 from batch.features.view import TASTE_ITEMS, View
+from batch.passes import count_where, last_values
 from batch.tables import HOUR_S, Floats
 
 for _hours in (24, 168):
@@ -29,15 +30,14 @@ def _events(view: View) -> Floats:
 @feature("user_strong_rate", "user", "A", "share of the user's events that say more than a view, shrunk to the average")
 def _strong_rate(view: View) -> Floats:
     events, past = view.history.tables.events, slice(0, view.n_events)
-    strong = np.bincount(events.user[past], weights=view.history.strong[past], minlength=view.n_users)
+    strong = count_where(events.user[past], view.history.strong[past], view.n_users)
     return shrunk_rate(strong, _events(view))
 
 
 @feature("user_idle_h", "user", "A", "hours since the user's last event, at the run")
 def _idle_h(view: View) -> Floats:
-    last = np.full(view.n_users, np.nan)
     events = view.history.tables.events
-    last[events.user[: view.n_events]] = events.at_s[: view.n_events]
+    last = last_values(events.user[: view.n_events], events.at_s[: view.n_events], view.n_users)
     return np.asarray((view.tau_s - last) / HOUR_S)
 
 

@@ -13,6 +13,7 @@ from batch.features.segments import Segments
 from batch.features.signs import signs_of
 from batch.features.vocabulary import Vocabularies
 from batch.kernels import to_cosines
+from batch.passes import count, count_where, last_values, mark_first, mark_followed, order_by
 from batch.tables import HOUR_S, Floats, Ints, Tables, is_number
 from batch.text.clusters import Clusters, nearest
 from batch.text.encoder import TextEncoder
@@ -26,6 +27,7 @@ KNN_ITEMS = 100
 """Posts of a user, the latest ones, that enter the item-to-item similarities."""
 TASTE_ITEMS = 20
 """Posts of a user, the latest ones, that speak for the user's taste."""
+_USERS_AT_ONCE = 1_000
 TASTE_DECAY = 0.85
 """Weight of each earlier post against the next later one."""
 
@@ -119,19 +121,17 @@ def build_history(
 ) -> History:
     """Order the events once, for all views."""
     events, n_users = tables.events, len(tables.users.ids)
-    pair = events.user.astype(np.int64) * max(1, len(tables.posts.ids)) + events.post
-    first = np.zeros(len(pair), dtype=bool)
-    first[np.unique(pair, return_index=True)[1]] = True
-    counts = np.bincount(events.user, minlength=n_users)
+    start = np.concatenate(([0], np.cumsum(count(events.user, n_users))))
+    by_user = order_by(events.user, start)
     topic = vocabularies.codes("topic", tables.posts.topic)
     return History(
         tables=tables,
         vocabularies=vocabularies,
         segments=segments,
         text=encoder.encode(tables.posts.text.tolist()) if encoder else None,
-        first=first,
-        by_user=np.argsort(events.user, kind="stable"),
-        start=np.concatenate(([0], np.cumsum(counts))),
+        first=mark_first(by_user, start, events.post, len(tables.posts.ids), _USERS_AT_ONCE),
+        by_user=by_user,
+        start=start,
         strong=tables.relevance[events.action] > tables.relevance.min(initial=9),
         topic=np.where(np.isnan(topic), vocabularies.size("topic"), topic).astype(np.int64),
         n_topics=vocabularies.size("topic") + 1,
@@ -229,9 +229,15 @@ class View:
     @cached_property
     def touches_all(self) -> Floats:
         """Count all first touches by post; shape (n_posts,)."""
-        span = slice(0, self.n_events)
-        posts = self.history.tables.events.post[span][self.history.first[span]]
-        return np.bincount(posts, minlength=self.n_posts).astype(np.float64)
+        post, first = self.history.tables.events.post[: self.n_events], self.history.first[: self.n_events]
+        return count_where(post, first, self.n_posts).astype(np.float64)
+
+    @cached_property
+    def responded(self) -> NDArray[np.bool_]:
+        """Say of each event before τ whether its user has by τ responded to its post; shape (n_events before τ,)."""
+        history, post = self.history, self.history.tables.events.post
+        of_users = history.by_user, history.start
+        return mark_followed(*of_users, post, history.strong, self.n_posts, self.n_events, _USERS_AT_ONCE)
 
     @cached_property
     def trend(self) -> Floats:
@@ -242,15 +248,13 @@ class View:
     @cached_property
     def last_touch_s(self) -> Floats:
         """Return when each post was last touched, NaN for never; shape (n_posts,)."""
-        last = np.full(self.n_posts, np.nan)
         events = self.history.tables.events
-        last[events.post[: self.n_events]] = events.at_s[: self.n_events]  # ascending, so the latest stays
-        return last
+        return last_values(events.post[: self.n_events], events.at_s[: self.n_events], self.n_posts)
 
     @cached_property
     def end(self) -> Ints:
         """Return where each user's past ends in `history.by_user`; shape (n_users,)."""
-        counts = np.bincount(self.history.tables.events.user[: self.n_events], minlength=self.n_users)
+        counts = count(self.history.tables.events.user[: self.n_events], self.n_users)
         return np.asarray(self.history.start[:-1] + counts, dtype=np.int64)
 
     def recent(self, users: Ints, items: int) -> tuple[Ints, NDArray[np.bool_]]:

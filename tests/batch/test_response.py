@@ -48,10 +48,11 @@ def test_a_variance_is_what_spread_leaves_over_chance() -> None:
 
 
 def test_an_effect_is_a_shrunk_newton_step() -> None:
-    # Even odds: two responses out of two have gradient 1 and curvature .5, so 1 / (.5 + 1/2); the empty cell stays 0.
+    # Even odds: two responses out of two have gradient 1 and curvature .5. So cells vary by (1² - .5) / .5² = 2, and
+    # the step is 1 / (.5 + 1/2); the empty cells stay 0.
     responses = Responses(np.array([1.0, 1.0]), np.zeros(2))
-    effects = Effects(np.array([1, 1]), np.zeros(3), variance=2.0)
-    effects.update(responses, learn_variance=False)
+    effects = Effects(np.array([1, 1]), np.zeros(3))
+    effects.update(responses)
     assert effects.cell.tolist() == [0, 1, 0]
     assert responses.log_odds.tolist() == [1, 1]
 
@@ -100,10 +101,9 @@ def test_log_odds_are_about_as_high_as_responses_are_frequent() -> None:
     assert mean == pytest.approx(history.strong.sum() / (~history.strong).sum(), abs=0.06)
 
 
-def test_fitting_on_some_users_and_scoring_in_chunks_finds_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fitting_on_some_users_and_finds_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
     view = View(network(), 100 * HOUR_S)
     whole = response(view, np.arange(N_USERS))
-    monkeypatch.setattr(module, "_AT_ONCE", 100)
     chunked = response(View(view.history, view.tau_s), np.arange(N_USERS))
     np.testing.assert_allclose(chunked, whole, atol=1e-5)
     monkeypatch.setattr(module, "_MOST_FITTED", view.n_events // 2)
