@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from batch.errors import BatchError
 from batch.event_log.bad_rows import bad_rows_from_bytes, no_bad_rows, with_new
+from batch.event_log.blocks import empty, fill, rows_before
 from batch.event_log.chunks import Chunk, fetch_copied, fetch_selected
 from batch.event_log.dictionary import Dictionary, dictionary_of, ids_to_bytes
 from batch.event_log.errors import CorruptLogError
@@ -26,7 +27,6 @@ from batch.event_log.files import (
 from batch.event_log.manifest import LogManifest, from_json, to_json
 from batch.event_log.queries import EventSource, Span
 from batch.event_log.rewrite import Rewrite
-from batch.event_log.segments import empty, fill, rows_before
 from batch.event_log.sorting import NEVER, Columns, Order, Spill
 from batch.tables import Ids
 from source.chunk import BadRow
@@ -149,14 +149,14 @@ class _EventLog:
             if self._fetch(span, spill):
                 bad = with_new(bad, self._source.bad_rows(span), self._source.actions)
         users, posts = Order.of(self._users.order()), Order.of(self._posts.order())
-        rewrite = Rewrite(self._folder, manifest.segments, manifest.next_file)
-        segments = rewrite.run(spans, spill.units(), users, posts)
+        rewrite = Rewrite(self._folder, manifest.blocks, manifest.next_file)
+        blocks = rewrite.run(spans, spill.units(), users, posts)
         self._next_file = rewrite.next_file
         self._manifest = replace(
             manifest,
             read_at_s=read_at_s,
             next_check=next_check,
-            segments=segments,
+            blocks=blocks,
             users=self._ids_written(manifest.users, self._users, known[0]),
             posts=self._ids_written(manifest.posts, self._posts, known[1]),
             bad=self._written(bad.to_bytes(), "bad") if len(bad) else None,
@@ -169,20 +169,20 @@ class _EventLog:
 
     def events(self, before_s: int, notes: Sequence[str]) -> LoggedEvents:
         """Return the events before a moment."""
-        segments = [segment for segment in self._manifest.segments if segment.first_s < before_s]
-        cut = len(segments) > 0 and segments[-1].last_s >= before_s
-        last = read_file(self._folder, segments[-1].file) if cut else b""
-        rows = [segment.rows for segment in segments]
+        blocks = [block for block in self._manifest.blocks if block.first_s < before_s]
+        cut = len(blocks) > 0 and blocks[-1].last_s >= before_s
+        last = read_file(self._folder, blocks[-1].file) if cut else b""
+        rows = [block.rows for block in blocks]
         if cut:
-            rows[-1] = rows_before(segments[-1], last, before_s)
+            rows[-1] = rows_before(blocks[-1], last, before_s)
         events, begin = empty(sum(rows)), 0
-        for place, segment in enumerate(segments):
-            data = last if cut and place == len(segments) - 1 else read_file(self._folder, segment.file)
-            fill(segment, data, events.slice(begin, begin + rows[place]))
+        for place, block in enumerate(blocks):
+            data = last if cut and place == len(blocks) - 1 else read_file(self._folder, block.file)
+            fill(block, data, events.slice(begin, begin + rows[place]))
             begin += rows[place]
         earliest = np.full((len(self._source.actions), 4), NEVER)
-        for segment in segments:
-            earliest = np.minimum(earliest, np.array(segment.earliest).reshape(earliest.shape))
+        for block in blocks:
+            earliest = np.minimum(earliest, np.array(block.earliest).reshape(earliest.shape))
         seen = earliest < before_s
         return LoggedEvents(
             events,
@@ -201,21 +201,21 @@ class _EventLog:
     def _spans(self, late_s: int) -> tuple[list[Span], int]:
         """Return what is to be read: the latest events, and a part of the older ones if it is not as it was."""
         manifest = self._manifest
-        segments = manifest.segments
-        if not segments:
+        blocks = manifest.blocks
+        if not blocks:
             return [Span()], 0
-        since_s = min(segments[-1].last_s, manifest.read_at_s) - late_s
-        older = [place for place, segment in enumerate(segments) if segment.first_s < since_s]
+        since_s = min(blocks[-1].last_s, manifest.read_at_s) - late_s
+        older = [place for place, block in enumerate(blocks) if block.first_s < since_s]
         if not older:
             return [Span()], 0
         checked = manifest.next_check % len(older)
-        begin_s = None if checked == 0 else segments[checked].first_s
-        following = segments[checked + 1].first_s if checked + 1 < len(segments) else since_s
+        begin_s = None if checked == 0 else blocks[checked].first_s
+        following = blocks[checked + 1].first_s if checked + 1 < len(blocks) else since_s
         span = Span(begin_s, min(following, since_s))
-        segment = segments[checked]
-        rows = segment.rows
-        if segment.last_s >= since_s:
-            rows = rows_before(segment, read_file(self._folder, segment.file), since_s)
+        block = blocks[checked]
+        rows = block.rows
+        if block.last_s >= since_s:
+            rows = rows_before(block, read_file(self._folder, block.file), since_s)
         if self._source.count(span) == rows + self._bad.count(span):
             return [Span(since_s)], checked + 1
         if span.end_s == since_s:

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from batch.event_log.blocks import Block
 from batch.event_log.errors import CorruptLogError
 from batch.event_log.files import FileEntry
-from batch.event_log.segments import Segment
 
 FORMAT = 1
 
@@ -16,7 +16,7 @@ class LogManifest:
     """The state of the log.
 
     identity : the source and the settings that the log depends on; another one needs another log.
-    read_at_s : when the source was last read. next_file : number of the next file. next_check : which segment is
+    read_at_s : when the source was last read. next_file : number of the next file. next_check : which block is
     counted again next. bad : rows that cannot be used, with their reasons.
     """
 
@@ -24,14 +24,14 @@ class LogManifest:
     read_at_s: int = 0
     next_file: int = 0
     next_check: int = 0
-    segments: tuple[Segment, ...] = ()
+    blocks: tuple[Block, ...] = ()
     users: tuple[FileEntry, ...] = ()
     posts: tuple[FileEntry, ...] = ()
     bad: FileEntry | None = None
 
     def files(self) -> Iterator[str]:
         """Give the names of all files."""
-        for entry in (*(segment.file for segment in self.segments), *self.users, *self.posts):
+        for entry in (*(block.file for block in self.blocks), *self.users, *self.posts):
             yield entry.name
         if self.bad:
             yield self.bad.name
@@ -51,7 +51,7 @@ def from_json(content: dict[str, Any]) -> LogManifest | None:
         manifest = LogManifest(**fields)
         return replace(
             manifest,
-            segments=tuple(_segment(entry) for entry in fields["segments"]),
+            blocks=tuple(_block(entry) for entry in fields["blocks"]),
             users=tuple(FileEntry(**entry) for entry in fields["users"]),
             posts=tuple(FileEntry(**entry) for entry in fields["posts"]),
             bad=FileEntry(**fields["bad"]) if fields["bad"] else None,
@@ -60,5 +60,5 @@ def from_json(content: dict[str, Any]) -> LogManifest | None:
         raise CorruptLogError("the manifest lacks something") from error
 
 
-def _segment(entry: dict[str, Any]) -> Segment:
-    return Segment(**{**entry, "file": FileEntry(**entry["file"]), "earliest": tuple(entry["earliest"])})
+def _block(entry: dict[str, Any]) -> Block:
+    return Block(**{**entry, "file": FileEntry(**entry["file"]), "earliest": tuple(entry["earliest"])})

@@ -16,7 +16,7 @@ from source.engine import open_engine
 
 
 def main(url: str, folder: Path) -> None:
-    batch.event_log.rewrite.SEGMENT_ROWS = 100  # type: ignore[attr-defined]
+    batch.event_log.rewrite.BLOCK_ROWS = 100  # type: ignore[attr-defined]
     read_once(url, folder / "warm")  # compiles what the children then find compiled
     sys.stdout.write("ready\n")
     sys.stdout.flush()

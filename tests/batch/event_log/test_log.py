@@ -30,8 +30,8 @@ DAY_S = 24 * HOUR_S
 
 
 @pytest.fixture(autouse=True)
-def _small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rewrite, "SEGMENT_ROWS", 100)
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rewrite, "BLOCK_ROWS", 100)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def filled(engine: Engine, days: int = 10, rows: int = 800) -> np.random.Generat
     return rng
 
 
-def segments(folder: Path) -> list[Path]:
+def blocks(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.events"))
 
 
@@ -73,7 +73,7 @@ def test_after_any_changes_within_the_open_time_the_log_is_that_of_a_full_read(
         assert said(read(engine, tmp_path / "log", before_s)) == said(read(engine, fresh, before_s))
         newest_s = change(engine, rng, newest_s)
     events = len(read(engine, tmp_path / "log").events)
-    assert len(segments(tmp_path / "log")) <= 4 * events / 100 + 1  # two neighbours are never both less than half full
+    assert len(blocks(tmp_path / "log")) <= 4 * events / 100 + 1  # two neighbours are never both less than half full
 
 
 def test_events_come_in_order_and_ids_of_texts_by_code_point(database_url: str, tmp_path: Path) -> None:
@@ -96,26 +96,26 @@ def test_events_come_in_order_and_ids_of_texts_by_code_point(database_url: str, 
 def test_a_run_without_news_writes_no_events_anew(engine: Engine, tmp_path: Path) -> None:
     filled(engine)
     read(engine, tmp_path / "log")
-    before = {path.name: path.stat().st_mtime_ns for path in segments(tmp_path / "log")}
+    before = {path.name: path.stat().st_mtime_ns for path in blocks(tmp_path / "log")}
     assert len(before) > 5
     read(engine, tmp_path / "log", before_s=BEGIN_S + DAY_S)
-    assert {path.name: path.stat().st_mtime_ns for path in segments(tmp_path / "log")} == before
+    assert {path.name: path.stat().st_mtime_ns for path in blocks(tmp_path / "log")} == before
 
 
-def test_new_events_leave_old_segments_alone(engine: Engine, tmp_path: Path) -> None:
+def test_new_events_leave_old_blocks_alone(engine: Engine, tmp_path: Path) -> None:
     rng = filled(engine)
     read(engine, tmp_path / "log")
-    before = {path.name: path.stat().st_mtime_ns for path in segments(tmp_path / "log")}
+    before = {path.name: path.stat().st_mtime_ns for path in blocks(tmp_path / "log")}
     insert(engine, rng, np.linspace(BEGIN_S + 10 * DAY_S, BEGIN_S + 10 * DAY_S + HOUR_S, 30))
     read(engine, tmp_path / "log")
-    after = {path.name: path.stat().st_mtime_ns for path in segments(tmp_path / "log")}
+    after = {path.name: path.stat().st_mtime_ns for path in blocks(tmp_path / "log")}
     assert len(set(before.items()) - set(after.items())) <= 2
 
 
 def test_what_changed_before_the_open_time_is_found_piece_by_piece(engine: Engine, tmp_path: Path) -> None:
     rng = filled(engine)
     read(engine, tmp_path / "log")
-    pieces = len(segments(tmp_path / "log"))
+    pieces = len(blocks(tmp_path / "log"))
     execute(engine, f"DELETE FROM feed_data WHERE timestamp < '{moment(BEGIN_S + 2 * DAY_S)}'")
     insert(engine, rng, rng.uniform(BEGIN_S - DAY_S, BEGIN_S + 4 * DAY_S, 150))
     for _ in range(pieces + 1):

@@ -1,4 +1,4 @@
-"""A segment: up to some million events in order, in one file, 11 to 13 bytes each."""
+"""A block: up to some million events in order, in one file, 11 to 13 bytes each."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +9,13 @@ from batch.event_log.errors import CorruptLogError
 from batch.event_log.files import FileEntry
 from batch.event_log.sorting import Columns
 
-SEGMENT_ROWS = 1 << 22
+BLOCK_ROWS = 1 << 22
 LONGEST_S = (1 << 31) - 1
-"""Seconds that a segment spans at most, so that they fit 32 bits."""
+"""Seconds that a block spans at most, so that they fit 32 bits."""
 
 
 @dataclass(frozen=True)
-class Segment:
+class Block:
     """An entry of the manifest.
 
     first_s, last_s : seconds of the first and the last event. earliest : for each action and each value of `target`
@@ -44,17 +44,17 @@ def to_bytes(events: Columns) -> tuple[bytes, int, int]:
     return b"".join(column.tobytes() for column in columns), user_bytes, post_bytes
 
 
-def fill(segment: Segment, data: bytes, out: Columns) -> None:
-    """Write the first events of a segment, as many as there are places, into arrays."""
-    rows, begin, end = segment.rows, 0, len(out)
-    widths = (4, segment.user_bytes, segment.post_bytes, 1)
+def fill(block: Block, data: bytes, out: Columns) -> None:
+    """Write the first events of a block, as many as there are places, into arrays."""
+    rows, begin, end = block.rows, 0, len(out)
+    widths = (4, block.user_bytes, block.post_bytes, 1)
     if len(data) != rows * sum(widths):
-        raise CorruptLogError(f"{segment.file.name} is of another size than its rows")
+        raise CorruptLogError(f"{block.file.name} is of another size than its rows")
     into: tuple[Any, ...] = (out.at_s, out.user, out.post, out.action)
     for width, values in zip(widths, into, strict=True):
         values[:] = np.frombuffer(data, dtype=f"<u{width}", count=end, offset=begin)
         begin += rows * width
-    np.add(out.at_s, segment.first_s, out=out.at_s)
+    np.add(out.at_s, block.first_s, out=out.at_s)
 
 
 def empty(rows: int) -> Columns:
@@ -64,14 +64,14 @@ def empty(rows: int) -> Columns:
     )
 
 
-def from_bytes(segment: Segment, data: bytes) -> Columns:
-    """Return the events of a segment."""
-    events = empty(segment.rows)
-    fill(segment, data, events)
+def from_bytes(block: Block, data: bytes) -> Columns:
+    """Return the events of a block."""
+    events = empty(block.rows)
+    fill(block, data, events)
     return events
 
 
-def rows_before(segment: Segment, data: bytes, moment_s: int) -> int:
-    """Count the events of a segment before a moment."""
-    offset = np.frombuffer(data, dtype="<u4", count=segment.rows)
-    return int(np.searchsorted(offset.astype(np.int64), moment_s - segment.first_s))
+def rows_before(block: Block, data: bytes, moment_s: int) -> int:
+    """Count the events of a block before a moment."""
+    offset = np.frombuffer(data, dtype="<u4", count=block.rows)
+    return int(np.searchsorted(offset.astype(np.int64), moment_s - block.first_s))
