@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from event_table import (
 from sqlalchemy import Engine
 
 from batch.errors import BatchError
-from batch.event_log import bad_rows, log, rewrite, sorting
+from batch.event_log import bad_rows, files, log, rewrite, sorting
 from source.engine import open_engine
 from source.schema import EventNames, SourceSchema
 
@@ -289,3 +290,17 @@ def test_rows_that_do_not_fit_one_integer_are_sorted_alike() -> None:
     assert sorting.KEY_BITS >= (41 + 3 + 3 + 1)
     for name in ("at_s", "user", "post", "action"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_of_two_runs_at_once_one_waits_for_the_other(sqlite: Engine, tmp_path: Path) -> None:
+    filled(sqlite, days=1, rows=50)
+    expected = said(read(sqlite, tmp_path / "fresh"))
+    with ThreadPoolExecutor(1) as other:
+        with files.locked(tmp_path / "log"):
+            waiting = other.submit(read, sqlite, tmp_path / "log")
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=1.2)
+            assert not (tmp_path / "log" / "manifest.json").exists()
+        logged = waiting.result(timeout=60)
+    assert said(logged) == expected
+    assert logged.notes[0].startswith("waited ")
