@@ -1,17 +1,19 @@
 """Makes the log of a simulation: users' events chunk by chunk into a spool, and from there day by day into a sink."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
 
+from demo.network import Ints
 from demo.sessions import BLOCK_USERS, EVENT, Events, Network, events_of_block
 from demo.sinks import Sink, WriteDay
 from demo.spool import Spool
 from demo.workers import Run
 
+TABLE_ROWS = 250_000
 Report = Callable[[str, int, int], None]
 """Called with the stage (`users`, `log`, `writing`), what is done of it and how much there is."""
 
@@ -37,7 +39,7 @@ def write_log(
     days, counts = spool.days(), []
     with sink.days() as write:
         if not days:  # a table without rows is a table still
-            write(network.parameters.first_day, table_of(network, np.zeros(0, dtype=EVENT)))
+            write(network.parameters.first_day, _tables(network, np.zeros(0, dtype=EVENT), np.zeros(0, dtype=np.int64)))
         work = partial(_write_day, write, spool)
         for done, of_day in enumerate(run(work, days) if sink.in_workers else map(partial(work, network), days), 1):
             counts.append(of_day)
@@ -52,10 +54,16 @@ def _draw(spool: Spool, chunk_blocks: int, network: Network, first: int) -> int:
 
 
 def _write_day(write: WriteDay, spool: Spool, network: Network, day: int) -> DayCounts:
-    events = spool.day(day)
-    write(day, table_of(network, events))
-    likes = int(np.count_nonzero(events["like"]))
-    return DayCounts(events.size - likes, likes, int(events["time_s"][0]), int(events["time_s"][-1]))
+    events, order = spool.day(day)
+    write(day, _tables(network, events, order))
+    likes, times = int(np.count_nonzero(events["like"])), events["time_s"]
+    return DayCounts(events.size - likes, likes, int(times[order[0]]), int(times[order[-1]]))
+
+
+def _tables(network: Network, events: Events, order: Ints) -> Iterator[pa.Table]:
+    """Yield the events in their order, in tables of TABLE_ROWS, one at least."""
+    for start in range(0, max(events.size, 1), TABLE_ROWS):
+        yield table_of(network, events[order[start : start + TABLE_ROWS]])
 
 
 def table_of(network: Network, events: Events) -> pa.Table:

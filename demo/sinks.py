@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import date, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, TypeAlias
 
@@ -17,12 +18,11 @@ from source.write import write_rows
 
 Kind: TypeAlias = Literal["users", "posts", "events"]
 KINDS: tuple[Kind, ...] = ("users", "posts", "events")
-WriteDay: TypeAlias = Callable[[int, pa.Table], object]
-"""Writes the events of a day (days since 1970), which are in order of time."""
+WriteDay: TypeAlias = Callable[[int, Iterator[pa.Table]], None]
+"""Writes the events of a day (days since 1970), which come table after table in order of time."""
 FileFormat: TypeAlias = Literal["parquet", "csv"]
 
 
-_ROW_GROUP_ROWS = 250_000
 _EPOCH = date(1970, 1, 1)
 
 
@@ -55,9 +55,14 @@ class DatabaseSink:
 
     @contextmanager
     def days(self) -> Iterator[WriteDay]:
-        """Write each day in one transaction; into a new table of Postgres, all days in one."""
+        """Write each table of events in one transaction; into a new table of Postgres, all of them in one."""
         with event_writer(self._engine, self._schema) as writer:
-            yield lambda _day, events: writer.add(events.to_pandas())
+
+            def write(_day: int, tables: Iterator[pa.Table]) -> None:
+                for table in tables:
+                    writer.add(table.to_pandas())
+
+            yield write
             writer.finish()
 
 
@@ -80,11 +85,14 @@ class ParquetSink:
         """Write a file for each day."""
         yield self._write_day
 
-    def _write_day(self, day: int, events: pa.Table) -> None:
+    def _write_day(self, day: int, tables: Iterator[pa.Table]) -> None:
         folder = self._folder / "events"
         folder.mkdir(exist_ok=True)
+        first = next(tables)
         path = folder / f"{_EPOCH + timedelta(days=day)}.parquet"
-        pq.write_table(events, path, compression="zstd", row_group_size=_ROW_GROUP_ROWS)
+        with pq.ParquetWriter(path, first.schema, compression="zstd") as file:
+            for table in chain((first,), tables):
+                file.write_table(table)
 
 
 class CsvSink:
@@ -103,7 +111,12 @@ class CsvSink:
     @contextmanager
     def days(self) -> Iterator[WriteDay]:
         """Add each day to the one file."""
-        yield lambda _day, events: self.write("events", events.to_pandas())
+
+        def write(_day: int, tables: Iterator[pa.Table]) -> None:
+            for table in tables:
+                self.write("events", table.to_pandas())
+
+        yield write
 
 
 def file_sink(folder: Path, file_format: FileFormat) -> Sink:

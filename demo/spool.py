@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from demo.network import Ints
 from demo.sessions import EVENT, Events
 
 _DAY_S = 86_400
@@ -31,11 +32,22 @@ class Spool:
         """Return the days that hold events, ascending, days since 1970."""
         return sorted(int(path.name) for path in self.folder.iterdir())
 
-    def day(self, number: int) -> Events:
-        """Return the events of a day by time, then user, then the view before the like; no two are equal in these."""
-        parts = [np.fromfile(path, dtype=EVENT) for path in (self.folder / str(number)).iterdir()]
-        events = np.concatenate(parts)
+    def day(self, number: int) -> tuple[Events, Ints]:
+        """Return the events of a day, and their order by time, then user, then the view before the like.
+
+        No two are equal in these. They come apart because a day of millions of users takes a gigabyte in copies.
+        """
+        paths = list((self.folder / str(number)).iterdir())
+        events = np.empty(sum(path.stat().st_size for path in paths) // EVENT.itemsize, dtype=EVENT)
+        stop = 0
+        for path in paths:
+            part = np.fromfile(path, dtype=EVENT)
+            events[stop : stop + part.size] = part
+            stop += part.size
         # One key of 17 + 31 + 1 bits sorts in a third of the time that three keys take.
-        key = (events["time_s"] % _DAY_S << 32) | (events["user"].astype(np.int64) << 1) | events["like"]
-        ordered: Events = events[np.argsort(key)]
-        return ordered
+        key = events["time_s"] % _DAY_S
+        key <<= 31
+        key |= events["user"]
+        key <<= 1
+        key |= events["like"]
+        return events, np.argsort(key)
