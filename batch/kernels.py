@@ -76,21 +76,31 @@ def best_posts(  # noqa: C901 - one loop nest, which the compiler wants in one p
         floor = heap[0]
         n_kept = 0
         kept = np.empty(n_posts, dtype=np.int32)
+        for place in range(top_n):  # first what stands highest, so that few of the others enter a heap
+            if held[place] != 2147483647:
+                usable[held[place]] = False
+                kept[n_kept] = held[place]
+                n_kept += 1
         for post in range(n_posts):
             if usable[post] and (pair[user, post] + best_topic[topic[post]]) + best_hour[post] >= floor:
                 kept[n_kept] = post
                 n_kept += 1
 
+        heaps = np.full((n_hours, top_n), -np.inf)
+        holds = np.full((n_hours, top_n), np.int32(2147483647), dtype=np.int32)
+        scores = np.empty(n_hours)
+        for i in range(n_kept):
+            post = kept[i]
+            of_pair, of_topic, of_hour = pair[user, post], topic_score[user, topic[post]], hour_score[post]
+            for hour in range(n_hours):
+                scores[hour] = (of_pair + of_topic[hour]) + of_hour[hour]
+            for hour in range(n_hours):
+                if scores[hour] > heaps[hour, 0] or (scores[hour] == heaps[hour, 0] and post < holds[hour, 0]):
+                    heaps[hour, 0] = scores[hour]
+                    holds[hour, 0] = post
+                    _sift(heaps[hour], holds[hour], top_n)
         for hour in range(n_hours):
-            heap[:] = -np.inf
-            held[:] = 2147483647
-            for i in range(n_kept):
-                post = kept[i]
-                score = (pair[user, post] + topic_score[user, topic[post], hour]) + hour_score[post, hour]
-                if score > heap[0] or (score == heap[0] and post < held[0]):
-                    heap[0] = score
-                    held[0] = post
-                    _sift(heap, held, top_n)
+            heap, held = heaps[hour], holds[hour]
             for place in range(top_n - 1, -1, -1):
                 out[user, hour, place] = held[0] if held[0] != 2147483647 else -1
                 heap[0] = np.inf
@@ -145,6 +155,15 @@ def sum_sparse_rows(
                 total[column[at]] += weight[i] * np.float64(value[at])
         for post in range(len(total)):
             out[user, post] = np.float32(total[post])
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def spread(table: NDArray[np.float32], row: Ints, column: Ints, out: NDArray[np.float32]) -> None:
+    """Write table[row][:, column] into `out`, (len(row), len(column))."""
+    for user in prange(out.shape[0]):
+        values = table[row[user]]
+        for post in range(out.shape[1]):
+            out[user, post] = values[column[post]]
 
 
 @njit(parallel=True, cache=True, nogil=True)

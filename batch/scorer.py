@@ -14,7 +14,7 @@ from batch.errors import BatchError
 from batch.features.matrix import Column, on_axes
 from batch.features.registry import FEATURES
 from batch.features.view import View
-from batch.kernels import walk_trees
+from batch.kernels import spread, walk_trees
 from batch.model import Model
 from batch.tables import Floats, Ints
 from batch.tree_kernel import Masks, TreeTables, add_trees, reachable, tree_tables
@@ -44,15 +44,14 @@ class SeparableScorer:
     def pair_scores(self, users: Ints) -> Floats:
         """Return A, on top of the model's base; float64, shape (len(users), n_pool)."""
         n_pool = len(self._view.pool)
-        out = np.zeros((len(users), n_pool))
+        out = np.empty((len(users), n_pool))
         user_mask = self._masks("user", users)
         size = max(1, min(len(users), _BLOCK_CELLS // max(n_pool, 1)))
         values = np.empty((len(self._pairs), size, n_pool), dtype=np.float32)
         for begin in range(0, len(users), size):
             block = slice(begin, begin + size)
             chosen = users[block]
-            if self._base:
-                out[block] += FEATURES[self._base].compute(self._view, chosen)
+            out[block] = FEATURES[self._base].compute(self._view, chosen) if self._base else 0.0
             if self._a and n_pool:
                 of_block = values[:, : len(chosen)]
                 self._fill(of_block, chosen)
@@ -94,7 +93,7 @@ class SeparableScorer:
                 case "segment×post":
                     values[at] = self._on_axes[column.name][view.history.segments.of_user[users]]
                 case "user×topic":
-                    values[at] = self._on_axes[column.name][users][:, view.history.topic[view.pool]]
+                    spread(self._on_axes[column.name], users, view.history.topic[view.pool], values[at])
                 case _:
                     values[at] = FEATURES[column.name].compute(view, users)
 

@@ -38,7 +38,7 @@ class Touched:
 
     post_begin : int64 (n_users + 1,); post : int64, each user's posts. user_begin : int64 (n_posts + 1,); user : int64,
     each post's latest users. fresh_begin : int64 (n_users + 1,); fresh_place : int64, places in the pool;
-    fresh_weight : float64, 0 to 1.
+    fresh_weight : float64, 0 to 1. count : float64 (n_posts,), in how many users' posts each post is, and one more.
     """
 
     post_begin: Ints
@@ -48,6 +48,7 @@ class Touched:
     fresh_begin: Ints
     fresh_place: Ints
     fresh_weight: NDArray[np.float64]
+    count: NDArray[np.float64]
 
 
 def touched_at(view: View, recency: Callable[[Ints], NDArray[np.float64]], forgotten_h: float) -> Touched:
@@ -66,6 +67,7 @@ def touched_at(view: View, recency: Callable[[Ints], NDArray[np.float64]], forgo
         fresh_begin=_begin(user[fresh], view.n_users),
         fresh_place=view.place[post[fresh]],
         fresh_weight=recency(events.at_s[kept[fresh]]),
+        count=np.bincount(post, minlength=view.n_posts).astype(np.float64) + 1.0,
     )
 
 
@@ -94,9 +96,9 @@ def fading_touched(view: View) -> Touched:
     )
 
 
-def worth_of(touched: Touched, n_posts: int, rarity: float = RARITY) -> NDArray[np.float64]:
+def worth_of(touched: Touched, rarity: float = RARITY) -> NDArray[np.float64]:
     """Return how much each post in common counts, by how few touched it; shape (n_posts,)."""
-    return np.asarray((np.bincount(touched.post, minlength=n_posts) + 1.0) ** -rarity, dtype=np.float64)
+    return np.asarray(touched.count**-rarity, dtype=np.float64)
 
 
 def _scores(view: View, users: Ints, touched: Touched, rarity: float) -> NDArray[np.float32]:
@@ -105,7 +107,7 @@ def _scores(view: View, users: Ints, touched: Touched, rarity: float) -> NDArray
         users,
         touched.post_begin,
         touched.post,
-        worth_of(touched, view.n_posts, rarity),
+        worth_of(touched, rarity),
         touched.user_begin,
         touched.user,
         touched.fresh_begin,

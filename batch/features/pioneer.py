@@ -49,7 +49,7 @@ def _pioneers(view: View) -> Ints:
 def _likeness(view: View, users: Ints) -> Pairs:
     touched = fading_touched(view)
     out = np.zeros((len(users), len(view.pool)), dtype=np.float32)
-    _add_likeness(users, *_sets(touched), worth_of(touched, view.n_posts), pioneers(view)[view.pool], out)
+    _add_likeness(users, *_sets(touched), worth_of(touched), pioneers(view)[view.pool], out)
     return out
 
 

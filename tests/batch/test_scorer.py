@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Literal
 
 import lightgbm as lgb
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -118,3 +119,16 @@ def test_trees_that_cannot_be_reproduced_are_refused(parameters: dict[str, objec
     )
     with pytest.raises(BatchError, match=reason):
         parse_trees(booster.model_to_string())
+
+
+def test_scores_are_the_same_bit_for_bit_whatever_the_chunks_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    view, model = train(make_world(4), 4)
+    users, threads = np.arange(N_USERS), numba.get_num_threads()
+    numba.set_num_threads(1)
+    whole = SeparableScorer(model, view, BUCKETS).pair_scores(users)
+    numba.set_num_threads(threads)
+    monkeypatch.setattr("batch.scorer._BLOCK_CELLS", 5 * N_POSTS)  # blocks of five users, the last one of two
+    np.testing.assert_array_equal(SeparableScorer(model, view, BUCKETS).pair_scores(users), whole)
+    for user in users:
+        alone = SeparableScorer(model, view, BUCKETS).pair_scores(np.array([user]))
+        np.testing.assert_array_equal(alone[0], whole[user])
