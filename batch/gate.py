@@ -25,7 +25,7 @@ K = 5
 _HELD_OUT_SHARE = 0.2
 """Share of a log that is held out at most: of a short one the rest must do to train on."""
 _FEWEST_CASES, _MOST_CASES = 50, 4_000
-_FEWEST_MOMENTS, _EVENTS_LOOKED_THROUGH = 12, 50_000_000
+_FEWEST_MOMENTS, _EVENTS_LOOKED_THROUGH = 6, 50_000_000
 """Refreshes that are replayed: as many as look through so many events, of a long log the fewest."""
 
 

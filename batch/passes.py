@@ -104,23 +104,64 @@ def mark_followed(
     return followed
 
 
-@njit(parallel=True, cache=True, nogil=True)
-def sort_within(begin: Ints, values: Ints) -> None:
-    """Sort each slice values[begin[i] : begin[i + 1]] in place."""
-    for row in prange(len(begin) - 1):
-        values[begin[row] : begin[row + 1]].sort()
+@njit(cache=True, nogil=True)
+def latest_of_each(by_user: Ints, start: Ints, known: NDArray[np.bool_], n_events: int, most: int) -> tuple[Ints, Ints]:
+    """Return each user's latest `most` of the `known` events among the first `n_events`, by (user, time).
+
+    Returns where each user's begin, int64 (n_users + 1,), and the indices of the events.
+    """
+    n_users = len(start) - 1
+    begin = np.zeros(n_users + 1, dtype=np.int64)
+    for user in range(n_users):
+        found = 0
+        for place in range(start[user + 1] - 1, start[user] - 1, -1):
+            if by_user[place] < n_events and known[by_user[place]]:
+                found += 1
+                if found == most:
+                    break
+        begin[user + 1] = begin[user] + found
+    kept = np.empty(begin[n_users], dtype=np.int64)
+    for user in range(n_users):
+        free = begin[user + 1]
+        for place in range(start[user + 1] - 1, start[user] - 1, -1):
+            if free == begin[user]:
+                break
+            if by_user[place] < n_events and known[by_user[place]]:
+                free -= 1
+                kept[free] = by_user[place]
+    return begin, kept
 
 
 @njit(cache=True, nogil=True)
-def keep_distinct(begin: Ints, values: Ints) -> tuple[Ints, Ints]:
-    """Drop doubles from slices that are sorted; return where each slice begins now, and the values."""
-    kept_begin = np.zeros(len(begin), dtype=np.int64)
-    kept = np.empty(len(values), dtype=np.int64)
-    n_kept = 0
-    for row in range(len(begin) - 1):
-        for place in range(begin[row], begin[row + 1]):
-            if place == begin[row] or values[place] != values[place - 1]:
-                kept[n_kept] = values[place]
-                n_kept += 1
-        kept_begin[row + 1] = n_kept
-    return kept_begin, kept[:n_kept].copy()
+def posts_of_each(
+    by_user: Ints, start: Ints, known: NDArray[np.bool_], post: NDArray[np.int32], n_events: int, n_posts: int
+) -> tuple[Ints, Ints]:
+    """Return the posts of each user's `known` events among the first `n_events`, each once, ascending.
+
+    Returns where each user's begin, int64 (n_users + 1,), and the posts, int64.
+    """
+    n_users = len(start) - 1
+    begin = np.zeros(n_users + 1, dtype=np.int64)
+    met_by = np.full(n_posts, -1, dtype=np.int64)
+    for user in range(n_users):
+        found = 0
+        for place in range(start[user], start[user + 1]):
+            event = by_user[place]
+            if event < n_events and known[event] and met_by[post[event]] != user:
+                met_by[post[event]] = user
+                found += 1
+        begin[user + 1] = begin[user] + found
+    found_posts = np.empty(begin[n_users], dtype=np.int64)
+    met = np.zeros(n_posts, dtype=np.bool_)
+    for user in range(n_users):
+        free = begin[user]
+        for place in range(start[user], start[user + 1]):
+            event = by_user[place]
+            if event < n_events and known[event] and not met[post[event]]:
+                met[post[event]] = True
+                found_posts[free] = post[event]
+                free += 1
+        own = found_posts[begin[user] : free]
+        met[own] = False
+        own.sort()
+    return begin, found_posts

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from batch.baselines import events_in
 from batch.features.view import History, View
-from batch.passes import count, keep_distinct, sort_within
+from batch.passes import posts_of_each
 from batch.rank import Scorer
 from batch.rules import NO_RULES, Picked, RuledPool, Rules, Scores
 from batch.tables import Floats, Ints
@@ -44,17 +44,17 @@ def acted_on(history: History, view: View, actions: Sequence[str]) -> ActedOn:
     tables = history.tables
     counts = np.array([action in actions for action in tables.actions], dtype=bool)
     # Where all actions count, a pair's first event says all that the later ones would.
-    kept = history.first if counts.all() else counts[tables.events.action]
-    order = history.by_user[kept[history.by_user] & (history.by_user < view.n_events)]
+    known = history.first if counts.all() else counts[tables.events.action]
+    begin, post = posts_of_each(
+        history.by_user, history.start, known, tables.events.post, view.n_events, max(view.n_posts, 1)
+    )
     own_user, own_post = _own_posts(history)
-    user = np.concatenate([tables.events.user[order], own_user.astype(np.int32)])
-    post = np.concatenate([tables.events.post[order], own_post]).astype(np.int64)
-    if len(own_user):
-        by_user = np.argsort(user, kind="stable")
-        user, post = user[by_user], post[by_user]
-    begin = np.concatenate(([0], np.cumsum(count(user, view.n_users))))
-    sort_within(begin, post)
-    return ActedOn(*keep_distinct(begin, post))
+    if not len(own_user):
+        return ActedOn(begin, post)
+    users = np.repeat(np.arange(view.n_users), np.diff(begin))
+    pairs = np.unique(np.concatenate([users, own_user]) * view.n_posts + np.concatenate([post, own_post]))
+    users = pairs // view.n_posts
+    return ActedOn(np.concatenate(([0], np.cumsum(np.bincount(users, minlength=view.n_users)))), pairs % view.n_posts)
 
 
 def _own_posts(history: History) -> tuple[Ints, Ints]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from batch.features.touches import latest_touches
 from batch.features.view import View
+from batch.passes import order_by
 from batch.tables import HOUR_S, Ints
 
 TOUCHES = 50
@@ -55,7 +56,9 @@ def touched_at(view: View, recency: Callable[[Ints], NDArray[np.float64]], forgo
     """Collect the touches of a moment; `recency` gives the weight of touches at given seconds."""
     events, kept = view.history.tables.events, latest_touches(view, TOUCHES)
     user, post = events.user[kept].astype(np.int64), events.post[kept].astype(np.int64)
-    by_post = np.lexsort((kept, post))  # events are ascending by time, so each post's latest users come last
+    in_time = np.argsort(kept)  # events are ascending by time, so each post's latest users come last
+    post_begin = _begin(post, view.n_posts)
+    by_post = in_time[order_by(post[in_time].astype(np.int32), post_begin)]
     from_end = np.cumsum(np.bincount(post, minlength=view.n_posts))[post[by_post]] - 1 - np.arange(len(by_post))
     of_posts = by_post[from_end < USERS_OF_A_POST]
     fresh = (events.at_s[kept] > view.tau_s - forgotten_h * HOUR_S) & (view.place[post] >= 0)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from batch.features.view import View
+from batch.passes import latest_of_each
 from batch.tables import Ints
 
 
@@ -17,7 +18,4 @@ def latest_touches(view: View, most: int, before_s: int | None = None) -> Ints:
     end = view.n_events
     if before_s is not None:
         end = min(end, int(np.searchsorted(history.tables.events.at_s, before_s, side="left")))
-    order = history.by_user[known[history.by_user] & (history.by_user < end)]
-    user = history.tables.events.user[order]
-    from_end = np.cumsum(np.bincount(user, minlength=view.n_users))[user] - 1 - np.arange(len(order))
-    return np.asarray(order[from_end < most])
+    return latest_of_each(history.by_user, history.start, known, end, most)[1]

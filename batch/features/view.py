@@ -11,9 +11,10 @@ from scipy import sparse
 
 from batch.features.segments import Segments
 from batch.features.signs import signs_of
+from batch.features.together import touched_together
 from batch.features.vocabulary import Vocabularies
 from batch.kernels import to_cosines
-from batch.passes import count, count_where, last_values, mark_first, mark_followed, order_by
+from batch.passes import count, count_where, last_values, latest_of_each, mark_first, mark_followed, order_by
 from batch.tables import HOUR_S, Floats, Ints, Tables, is_number
 from batch.text.clusters import Clusters, nearest
 from batch.text.encoder import TextEncoder
@@ -90,8 +91,8 @@ class History:
         """Return the first touches by (post, time), and where each post's begin; int64 (n_first,), (n_posts + 1,)."""
         firsts = np.flatnonzero(self.first)
         post = self.tables.events.post[firsts]
-        counts = np.bincount(post, minlength=len(self.tables.posts.ids))
-        return firsts[np.argsort(post, kind="stable")], np.concatenate(([0], np.cumsum(counts)))
+        start = np.concatenate(([0], np.cumsum(count(post, len(self.tables.posts.ids)))))
+        return firsts[order_by(post, start)], start
 
     @cached_property
     def author_user(self) -> Ints:
@@ -278,17 +279,11 @@ class View:
 
         Item-based collaborative filtering after Sarwar et al., WWW 2001.
         """
-        history, events = self.history, self.history.tables.events
-        order = history.by_user[history.first[history.by_user] & (history.by_user < self.n_events)]
-        user = events.user[order]
-        from_end = np.cumsum(np.bincount(user, minlength=self.n_users))[user] - 1 - np.arange(len(order))
-        kept = order[from_end < KNN_ITEMS]
-        cells = (np.ones(len(kept), dtype=np.float32), (events.user[kept], events.post[kept]))
-        touched = sparse.csr_array(sparse.coo_array(cells, shape=(self.n_users, self.n_posts)))
-        together = sparse.csr_array(touched.T @ touched)
-        norm = np.sqrt(np.asarray(touched.sum(axis=0)).ravel() + 2.0)
+        history, posts = self.history, self.history.tables.events.post
+        begin, kept = latest_of_each(history.by_user, history.start, history.first, self.n_events, KNN_ITEMS)
+        together = touched_together(begin, posts[kept], self.n_posts)
+        norm = np.sqrt(np.bincount(posts[kept], minlength=self.n_posts) + 2.0)
         to_cosines(together.indptr, together.indices, together.data, norm)
-        together.eliminate_zeros()
         return together
 
     @cached_property

@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 from small_world import make_history, make_tables, random_events
 
+from batch.features.together import touched_together
 from batch.features.view import View
 from batch.passes import (
     count,
     count_where,
-    keep_distinct,
     last_values,
+    latest_of_each,
     mark_first,
     mark_followed,
     order_by,
-    sort_within,
+    posts_of_each,
 )
 from batch.slate import acted_on
 from batch.tables import HOUR_S
@@ -54,12 +55,22 @@ def test_pairs_with_a_strong_event_so_far_are_marked(n_events: int) -> None:
     assert np.array_equal(marked, expected)
 
 
-def test_slices_are_sorted_and_rid_of_doubles_each_on_its_own() -> None:
-    begin, values = np.array([0, 3, 3, 6]), np.array([4, 2, 4, 9, 2, 4])
-    sort_within(begin, values)
-    assert values.tolist() == [2, 4, 4, 2, 4, 9]
-    kept_begin, kept = keep_distinct(begin, values)
-    assert (kept_begin.tolist(), kept.tolist()) == ([0, 2, 2, 5], [2, 4, 2, 4, 9])
+@pytest.mark.parametrize("n_events", [0, 700, 2_000])
+def test_the_latest_known_events_of_each_user_are_kept(n_events: int) -> None:
+    begin, kept = latest_of_each(order_by(USER, START), START, FLAG, n_events, 3)
+    for user in range(52):
+        expected = np.flatnonzero((user == USER) & FLAG & (np.arange(2_000) < n_events))[-3:]
+        assert kept[begin[user] : begin[user + 1]].tolist() == expected.tolist()
+
+
+def test_two_posts_are_touched_together_as_often_as_a_product_of_matrices_says() -> None:
+    begin, posts = posts_of_each(order_by(USER, START), START, FLAG, POST, 1_000, 21)
+    touched = np.zeros((52, 21))
+    touched[np.repeat(np.arange(52), np.diff(begin)), posts] = 1
+    found = touched_together(begin, posts.astype(np.int32), 21)
+    assert found.has_canonical_format
+    assert np.array_equal(found.toarray(), touched.T @ touched)
+    assert found.nnz == np.count_nonzero(touched.T @ touched)
 
 
 @pytest.mark.parametrize("actions", [("view", "like"), ("like",)])

@@ -1,0 +1,64 @@
+"""Which posts were touched by the same users: the counts behind item-based collaborative filtering."""
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+from scipy import sparse
+
+from batch.passes import order_by
+from batch.tables import Ints
+
+
+def touched_together(user_begin: Ints, post: NDArray[np.int32], n_posts: int) -> sparse.csr_array:
+    """Count the users who touched two posts; sparse float32 (n_posts, n_posts), columns ascending.
+
+    post : the posts of each user, each once, one user after the other; user_begin : int64 (n_users + 1,), where each
+    user's begin. A row is added up where it fits into the cache (Gustavson, ACM TOMS 1978).
+    """
+    user = np.repeat(np.arange(len(user_begin) - 1, dtype=np.int32), np.diff(user_begin))
+    post_begin = np.concatenate(([0], np.cumsum(np.bincount(post, minlength=n_posts))))
+    of_posts = user[order_by(post, post_begin)]
+    sizes = np.zeros(n_posts, dtype=np.int64)
+    _count_columns(user_begin, post, post_begin, of_posts, sizes)
+    row_begin = np.concatenate(([0], np.cumsum(sizes)))
+    index_type = np.int32 if row_begin[-1] < 2**31 else np.int64
+    columns, counts = np.empty(row_begin[-1], dtype=index_type), np.empty(row_begin[-1], dtype=np.float32)
+    _fill_columns(user_begin, post, post_begin, of_posts, row_begin, columns, counts)
+    return sparse.csr_array((counts, columns, row_begin.astype(index_type)), shape=(n_posts, n_posts))
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _count_columns(
+    user_begin: Ints, post: NDArray[np.int32], post_begin: Ints, user: NDArray[np.int32], sizes: Ints
+) -> None:
+    n_posts = len(sizes)
+    for row in prange(n_posts):
+        met = np.zeros(n_posts, dtype=np.bool_)
+        for i in range(post_begin[row], post_begin[row + 1]):
+            for j in range(user_begin[user[i]], user_begin[user[i] + 1]):
+                met[post[j]] = True
+        sizes[row] = met.sum()
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _fill_columns(
+    user_begin: Ints,
+    post: NDArray[np.int32],
+    post_begin: Ints,
+    user: NDArray[np.int32],
+    row_begin: Ints,
+    columns: NDArray[np.integer],
+    counts: NDArray[np.float32],
+) -> None:
+    n_posts = len(row_begin) - 1
+    for row in prange(n_posts):
+        together = np.zeros(n_posts, dtype=np.int32)
+        for i in range(post_begin[row], post_begin[row + 1]):
+            for j in range(user_begin[user[i]], user_begin[user[i] + 1]):
+                together[post[j]] += 1
+        place = row_begin[row]
+        for column in range(n_posts):
+            if together[column] > 0:
+                columns[place] = column
+                counts[place] = together[column]
+                place += 1
