@@ -152,11 +152,12 @@ def test_refreshes_and_cases_are_bounded(
     whole = period_of(settings, tables).cases
     assert len(np.unique(whole.tau_s)) > 20
     monkeypatch.setattr(gate, "_EVENTS_LOOKED_THROUGH", 0)
+    monkeypatch.setattr(gate, "_FEWEST_CASES", 10)
     fewer = period_of(settings, tables).cases
-    assert len(np.unique(fewer.tau_s)) == 12
-    monkeypatch.setattr(gate, "_MOST_CASES", 55)
+    assert len(np.unique(fewer.tau_s)) == 6
+    monkeypatch.setattr(gate, "_MOST_CASES", 15)
     fewest = period_of(settings, tables).cases
-    assert len(fewest) == 55
+    assert len(fewest) == 15
     again = period_of(settings, tables).cases
     assert fewest.at_s.tolist() == again.at_s.tolist()
 
