@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from batch.features.orders import Orders
 from batch.metrics import hit_rate_at_k, hits_of, interval_95
 from batch.pipeline import Report, config_digest, prepare_history
 from batch.replay import Period, ReplayCases, Window, find_cases, only, replay_period
@@ -56,15 +57,18 @@ class Verdict:
         return found | {name: f"{time:%Y-%m-%dT%H:%M:%SZ}" for name, time in times.items()}
 
 
-def judge(settings: BatchSettings, tables: Tables, refresh_s: float, report: Report) -> Verdict | None:
+def judge(
+    settings: BatchSettings, tables: Tables, refresh_s: float, report: Report, orders: Orders | None = None
+) -> Verdict | None:
     """Return the verdict for a run at the as-of time of `tables`: the one that is kept, else a new one, which is kept.
 
-    None where the held-out days hold too few cases, or the days before them too little to train on.
+    None where the held-out days hold too few cases, or the days before them too little to train on. orders : of the
+    events, where they are known.
     """
     kept = _Kept(settings, tables)
     verdict = kept.read(settings.gate_every_h)
     if verdict is None:
-        verdict = compare(settings, tables, refresh_s, _Named(report))
+        verdict = compare(settings, tables, refresh_s, _Named(report), orders)
         if verdict is not None:
             kept.write(verdict)
     if verdict is None:
@@ -76,17 +80,19 @@ def judge(settings: BatchSettings, tables: Tables, refresh_s: float, report: Rep
     return verdict
 
 
-def compare(settings: BatchSettings, tables: Tables, refresh_s: float, report: Report) -> Verdict | None:
+def compare(
+    settings: BatchSettings, tables: Tables, refresh_s: float, report: Report, orders: Orders | None = None
+) -> Verdict | None:
     """Hold out the latest days, train on what was before, and replay both; None as in `judge`."""
     trained, begin_s = settings.ranker, tables.as_of_s - _held_out_s(settings, tables)
     every_s = max(60, int(min(refresh_s, settings.hours * HOUR_S)))
     window = Window(begin_s, tables.as_of_s, every_s, tables.as_of_s - begin_s)
-    history = prepare_history(settings, tables, None, begin_s)
+    history = prepare_history(settings, tables, None, begin_s, orders)
     cases = _some(find_cases(history, window, positive_actions(tables)), len(tables.events.at_s), settings.seed)
     if len(cases) < _FEWEST_CASES:
         return None
     period = Period(settings, begin_s, every_s, (trained, *BASELINES), K, cases)
-    shown = replay_period(tables, period, report)
+    shown = replay_period(history, period, report)
     if shown.models[trained] is None:
         return None
     hit = {ranker: hit_rate_at_k(hits_of(top, cases.posts)) for ranker, top in shown.top.items()}

@@ -22,6 +22,7 @@ from batch.cases import Sampling, draw_cases, draw_rows, moments_before, split_s
 from batch.errors import BatchError
 from batch.event_log.log import LogOptions
 from batch.features.matrix import model_columns
+from batch.features.orders import Orders
 from batch.features.segments import build_segments
 from batch.features.view import History, View, build_history
 from batch.features.vocabulary import learn
@@ -126,7 +127,7 @@ def run_batch(
         verdict, refresh_s = None, _refresh_s(settings, as_of)
         if ranker in TRAINED and saved is None and settings.gate_days:
             with clock.stage("gate"):
-                verdict = judge(settings, tables, refresh_s, report)
+                verdict = judge(settings, tables, refresh_s, report, history.orders)
             ranker = verdict.chosen if verdict else ranker
         with clock.stage("train"):
             model = saved
@@ -169,10 +170,13 @@ def read_at(
     return tables
 
 
-def prepare_history(settings: BatchSettings, tables: Tables, model: Model | None, as_of_s: int) -> History:
+def prepare_history(
+    settings: BatchSettings, tables: Tables, model: Model | None, as_of_s: int, orders: Orders | None = None
+) -> History:
     """Order the events, encode the texts and group the users; with what `model` knows, else learning it anew.
 
-    What is learned is learned from posts that existed before `as_of_s`.
+    What is learned is learned from posts that existed before `as_of_s`. `orders` are those of another history of the
+    same tables, which are the same whatever was learned.
     """
     if model is not None:
         vocabularies, encoder, clusters = model.vocabularies, model.encoder, model.clusters
@@ -181,7 +185,7 @@ def prepare_history(settings: BatchSettings, tables: Tables, model: Model | None
         there = tables.posts.born_s < as_of_s
         vocabularies = learn({**texts, "topic": tables.posts.topic[there]})
         encoder, clusters = _fit_texts(settings, tables.posts.text[there].tolist())
-    history = build_history(tables, vocabularies, build_segments(tables.users), encoder, clusters)
+    history = build_history(tables, vocabularies, build_segments(tables.users), encoder, clusters, orders)
     return with_network(history, model)
 
 

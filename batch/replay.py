@@ -194,7 +194,7 @@ def replay(
         Period(settings, int(due_s), window.every_s, tuple(rankers), k, only(cases, begin_s == due_s))
         for due_s in np.unique(begin_s)
     ]
-    for period, shown in run_side_by_side(replay_period, tables, periods, workers, report):
+    for period, shown in run_side_by_side(prepare_and_replay, tables, periods, workers, report):
         at = begin_s == period.as_of_s
         for ranker in rankers:
             result.top[ranker][at] = shown.top[ranker]
@@ -225,10 +225,14 @@ class Shown:
     models: dict[str, Model | None]
 
 
-def replay_period(tables: Tables, period: Period, report: Report) -> Shown:
+def prepare_and_replay(tables: Tables, period: Period, report: Report) -> Shown:
+    """Replay a period of tables, whose history is prepared as of its begin."""
+    return replay_period(prepare_history(period.settings, tables, None, period.as_of_s), period, report)
+
+
+def replay_period(history: History, period: Period, report: Report) -> Shown:
     """Train once, and publish in memory at every refresh of the period after which there is a case."""
     settings, n_cases = period.settings, len(period.cases)
-    history = prepare_history(settings, tables, None, period.as_of_s)
     trained = [ranker for ranker in period.rankers if ranker in TRAINED]
     models = {ranker: _train(ranker, settings, history, period, report) for ranker in trained}
     shown = Shown(

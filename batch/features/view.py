@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from batch.features.orders import USERS_AT_ONCE, Orders, order_events
 from batch.features.segments import Segments
 from batch.features.signs import signs_of
 from batch.features.together import touched_together
 from batch.features.vocabulary import Vocabularies
 from batch.kernels import to_cosines
-from batch.passes import count, count_where, last_values, latest_of_each, mark_first, mark_followed, order_by
+from batch.passes import count, count_where, last_values, latest_of_each, mark_followed
 from batch.tables import HOUR_S, Floats, Ints, Tables, is_number
 from batch.text.clusters import Clusters, nearest
 from batch.text.encoder import TextEncoder
@@ -28,7 +29,6 @@ KNN_ITEMS = 100
 """Posts of a user, the latest ones, that enter the item-to-item similarities."""
 TASTE_ITEMS = 20
 """Posts of a user, the latest ones, that speak for the user's taste."""
-_USERS_AT_ONCE = 1_000
 TASTE_DECAY = 0.85
 """Weight of each earlier post against the next later one."""
 
@@ -37,8 +37,7 @@ TASTE_DECAY = 0.85
 class History:
     """What all views of a batch share: the tables, and orders of the events that hold at every moment.
 
-    first : bool, (n_events,), the event is the user's first on that post. by_user : int64, (n_events,), event indices
-    by (user, time). start : int64, (n_users + 1,), where each user's events begin in `by_user`. strong : bool,
+    orders : of the events; its by_user, start, first and firsts_by_post are those of the history. strong : bool,
     (n_events,), the action says more than a view.
     text : float32, (n_posts, dims), unit rows (zero where there is no text), or None; encoder : what made them;
     clusters : of them, None without. topic : int64, (n_posts,), codes, the last of `n_topics` for posts without one.
@@ -49,9 +48,7 @@ class History:
     vocabularies: Vocabularies
     segments: Segments
     text: NDArray[np.float32] | None
-    first: NDArray[np.bool_]
-    by_user: Ints
-    start: Ints
+    orders: Orders
     strong: NDArray[np.bool_]
     topic: Ints
     n_topics: int
@@ -86,13 +83,25 @@ class History:
             for name, column in self.tables.users.profile.items()
         }
 
-    @cached_property
+    @property
+    def by_user(self) -> Ints:
+        """Return the event indices by (user, time)."""
+        return self.orders.by_user
+
+    @property
+    def start(self) -> Ints:
+        """Return where each user's events begin in `by_user`."""
+        return self.orders.start
+
+    @property
+    def first(self) -> NDArray[np.bool_]:
+        """Say which events are the first of their user on their post."""
+        return self.orders.first
+
+    @property
     def firsts_by_post(self) -> tuple[Ints, Ints]:
-        """Return the first touches by (post, time), and where each post's begin; int64 (n_first,), (n_posts + 1,)."""
-        firsts = np.flatnonzero(self.first)
-        post = self.tables.events.post[firsts]
-        start = np.concatenate(([0], np.cumsum(count(post, len(self.tables.posts.ids)))))
-        return firsts[order_by(post, start)], start
+        """Return the first touches by (post, time), and where each post's begin."""
+        return self.orders.firsts_by_post
 
     @cached_property
     def author_user(self) -> Ints:
@@ -119,20 +128,17 @@ def build_history(
     segments: Segments,
     encoder: TextEncoder | None,
     clusters: Clusters | None = None,
+    orders: Orders | None = None,
 ) -> History:
-    """Order the events once, for all views."""
-    events, n_users = tables.events, len(tables.users.ids)
-    start = np.concatenate(([0], np.cumsum(count(events.user, n_users))))
-    by_user = order_by(events.user, start)
+    """Order the events once, for all views; `orders` are those of another history of the same tables."""
+    events = tables.events
     topic = vocabularies.codes("topic", tables.posts.topic)
     return History(
         tables=tables,
         vocabularies=vocabularies,
         segments=segments,
         text=encoder.encode(tables.posts.text.tolist()) if encoder else None,
-        first=mark_first(by_user, start, events.post, len(tables.posts.ids), _USERS_AT_ONCE),
-        by_user=by_user,
-        start=start,
+        orders=orders or order_events(tables),
         strong=tables.relevance[events.action] > tables.relevance.min(initial=9),
         topic=np.where(np.isnan(topic), vocabularies.size("topic"), topic).astype(np.int64),
         n_topics=vocabularies.size("topic") + 1,
@@ -238,7 +244,7 @@ class View:
         """Say of each event before τ whether its user has by τ responded to its post; shape (n_events before τ,)."""
         history, post = self.history, self.history.tables.events.post
         of_users = history.by_user, history.start
-        return mark_followed(*of_users, post, history.strong, self.n_posts, self.n_events, _USERS_AT_ONCE)
+        return mark_followed(*of_users, post, history.strong, self.n_posts, self.n_events, USERS_AT_ONCE)
 
     @cached_property
     def trend(self) -> Floats:

@@ -8,10 +8,11 @@ import pytest
 from small_world import Event, make_tables
 
 from batch import gate
+from batch.features.view import History
 from batch.features.vocabulary import Vocabularies
 from batch.gate import BASELINES, Verdict, compare, judge, positive_actions
 from batch.model import Model
-from batch.replay import Period, Shown, replay_period
+from batch.replay import Period, Shown, prepare_and_replay
 from batch.settings import BatchSettings
 from batch.tables import HOUR_S, Events, Tables
 
@@ -121,7 +122,7 @@ def test_nothing_of_the_held_out_days_is_trained_on(settings: BatchSettings, tab
     for these in (tables, changed):
         period = period_of(settings, these)
         assert period.as_of_s == int(AS_OF_H - 48) * HOUR_S
-        models.append(replay_period(these, period, Silent()).models[TRAINED])
+        models.append(prepare_and_replay(these, period, Silent()).models[TRAINED])
     assert models[0] is not None
     assert models[1] is not None
     assert models[0].digest == models[1].digest
@@ -131,7 +132,7 @@ def period_of(settings: BatchSettings, tables: Tables) -> Period:
     """Return the period that a comparison replays."""
     periods: list[Period] = []
 
-    def note(_tables: Tables, period: Period, _report: object) -> Shown:
+    def note(_history: History, period: Period, _report: object) -> Shown:
         periods.append(period)
         return Shown({}, {}, {TRAINED: None})
 
