@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -19,6 +20,7 @@ from batch import publish
 from batch.alike import PLACES, refuse_alike, share_alike
 from batch.candidates import pool_at
 from batch.cases import Sampling, draw_cases, draw_rows, moments_before, split_s
+from batch.encode import IdsEncoder, PackedEncoder, UserEncoder
 from batch.errors import BatchError
 from batch.event_log.log import LogOptions
 from batch.features.matrix import model_columns
@@ -41,7 +43,7 @@ from batch.text.clusters import Clusters, fit_clusters
 from batch.text.encoder import TextEncoder
 from batch.text.fit import CACHE, TextOptions, fit_encoder
 from batch.train import Training, enough, train_trees
-from slates.codec import CODEC
+from slates import packed
 from slates.generations import GenerationWriter, listpack_warning, new_generation_id
 from slates.keys import Keys
 from slates.lock import RunLock
@@ -348,7 +350,10 @@ def _publish(
     )
     ttl_s = settings.generation_ttl_h * 3600
     writer = GenerationWriter(redis, keys, lock, manifest, ttl_s=ttl_s, batch=settings.publish_batch)
-    encoder = publish.SlateEncoder(keys, manifest.id, tables.posts)
+    encoder: UserEncoder = IdsEncoder(tables.posts, names, ttl_s)
+    if manifest.codec == packed.CODEC:
+        encoder = PackedEncoder(packed.Layout.of(manifest), view.pool, view.n_posts, ttl_s)
+    key_of = partial(keys.user, manifest.id)
     acted, explored = acted_on_at(settings, view), 0
     first_places: list[NDArray[np.int32]] = []
     chunks = make_slates(ranked.scorer, view, acted, settings.hours, settings.top_n, rules_of(settings))
@@ -359,9 +364,11 @@ def _publish(
         writer.begin()
         writer.write_posts(publish.post_rows(keys, tables.posts, view.pool))
         writer.write_shared(publish.shared_rows(keys, manifest.id, tables.posts, shared, names))
+        if manifest.codec == packed.CODEC:
+            writer.write_list_of_posts(str(post_id) for post_id in tables.posts.ids[view.pool])
     for shard, chunk in enumerate(clock.iterate("slate", chunks)):
         with clock.stage("publish"):
-            writer.write_shard(shard, publish.user_rows(chunk, tables, shared, in_shared, names, encoder))
+            writer.write_shard(shard, publish.user_entries(chunk, tables.users, shared, in_shared, key_of, encoder))
         explored += chunk.explored
         first_places.append(_earned(chunk.posts[:, 0], manifest.explore_places))
         report.stage("publish", chunk.begin + len(chunk.posts), view.n_users)
@@ -370,7 +377,7 @@ def _publish(
         found_better = ranked.verdict is not None and ranked.verdict.chosen not in TRAINED
         if not force and not found_better:  # a baseline that won on real cases may be what it is
             refuse_alike(alike, ranked.ranker)
-        writer.verify(_expected_fields(manifest, shared, in_shared))
+        writer.verify(_expected_values(manifest, shared, in_shared))
     warning = listpack_warning(redis, writer.written.longest)
     if warning:
         report.note(warning)
@@ -410,7 +417,7 @@ def _manifest(settings: BatchSettings, seq: int, ranked: _Ranked) -> Manifest:
         shards=0,
         top_n=settings.top_n,
         slate_bytes=0,
-        codec=CODEC,
+        codec=settings.codec,
         ranker=ranked.ranker,
         user_id_type=id_type(tables.users.ids),
         post_id_type=id_type(tables.posts.ids),
@@ -430,11 +437,12 @@ def _earned(posts: NDArray[np.int32], explore_places: Sequence[int]) -> NDArray[
 
 def config_digest(settings: BatchSettings) -> str:
     """Return the first 16 hexadecimal digits of SHA-256 over the settings that can change a slate."""
-    told = settings.model_dump_json(exclude={"database_url", "redis_url", "state", "prefix", "publish_batch"})
+    told = settings.model_dump_json(exclude={"database_url", "redis_url", "state", "prefix", "publish_batch", "codec"})
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def _expected_fields(manifest: Manifest, shared: publish.Shared, in_shared: ActedOn) -> int:
+def _expected_values(manifest: Manifest, shared: publish.Shared, in_shared: ActedOn) -> int:
     with_segment = int((shared.segment_of_user >= 0).sum())
     with_acted = int((np.diff(in_shared.begin) > 0).sum())
-    return manifest.slates + with_segment + with_acted + manifest.hours * (1 + len(shared.segment_names))
+    of_users = manifest.slates + with_segment + with_acted
+    return of_users + manifest.hours * (1 + len(shared.segment_names)) + (manifest.codec == packed.CODEC)

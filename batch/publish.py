@@ -1,19 +1,19 @@
 """Publishes slates as one generation: encodes them and hands them to slates.generations, which knows Redis."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from redis import Redis
 
+from batch.encode import UserEncoder
 from batch.slate import ActedOn, Chunk
-from batch.tables import Ints, Posts, Tables
+from batch.tables import Ints, Posts, Tables, Users
 from slates.bucket import bucket_name
-from slates.codec import ACTED_FIELD, SEGMENT_FIELD, encode_slate
+from slates.codec import encode_slate
+from slates.entry import Entry, Row
 from slates.generations import retire
-from slates.keys import Keys, escape_id
-from slates.writer import Row
+from slates.keys import Keys
 
 _USERS = 4096
 """Users at once, to bound memory."""
@@ -46,43 +46,15 @@ def acted_in_shared(acted: ActedOn, shared: Shared, n_posts: int) -> ActedOn:
     return ActedOn(np.cumsum(np.concatenate(counts)), np.concatenate(posts))
 
 
-def user_rows(
-    chunk: Chunk, tables: Tables, shared: Shared, acted: ActedOn, names: Sequence[str], encode: "SlateEncoder"
-) -> Iterator[Row]:
-    """Yield the Redis hash of each user of a chunk: bucket name → slate, the segment, and the posts of `acted`."""
-    for user, slates in enumerate(encode.chunk(chunk.posts), start=chunk.begin):
-        fields: dict[str, str | bytes] = dict(zip(names, slates, strict=True))
+def user_entries(
+    chunk: Chunk, users: Users, shared: Shared, acted: ActedOn, key_of: Callable[[str], str], encoder: UserEncoder
+) -> Iterator[Entry]:
+    """Yield what each user of a chunk has in Redis: the slates, the segment, and the posts of `acted`."""
+    for user, body in enumerate(encoder.bodies(chunk.posts), start=chunk.begin):
         segment = int(shared.segment_of_user[user])
-        if segment >= 0:
-            fields[SEGMENT_FIELD] = shared.segment_names[segment]
         posts = acted.post[acted.begin[user] : acted.begin[user + 1]]
-        if len(posts):
-            fields[ACTED_FIELD] = encode.slate(posts)
-        yield encode.user_key(str(tables.users.ids[user])), fields
-
-
-class SlateEncoder:
-    """Encodes slates in bulk: every post id is escaped once."""
-
-    def __init__(self, keys: Keys, generation: str, posts: Posts) -> None:
-        self._keys = keys
-        self._generation = generation
-        self._words = np.array([escape_id(str(post_id)).encode() for post_id in posts.ids], dtype=object)
-
-    def user_key(self, user_id: str) -> str:
-        """Name the hash of a user."""
-        return self._keys.user(self._generation, user_id)
-
-    def chunk(self, posts: NDArray[np.int32]) -> Iterator[list[bytes]]:
-        """Yield for each user the encoded slates, one a bucket; `posts` as in Chunk."""
-        for of_user in posts:
-            short = of_user.min(initial=0) < 0
-            rows = [row[row >= 0] for row in of_user] if short else of_user
-            yield [self.slate(row) for row in rows]
-
-    def slate(self, posts: NDArray[np.integer]) -> bytes:
-        """Encode one slate, of indices of posts."""
-        return b" ".join(self._words[posts].tolist())
+        name = shared.segment_names[segment] if segment >= 0 else ""
+        yield encoder.entry(key_of(str(users.ids[user])), body, posts, name)
 
 
 def shared_rows(keys: Keys, generation: str, posts: Posts, shared: Shared, names: Sequence[str]) -> Iterator[Row]:

@@ -152,6 +152,9 @@ class BatchSettings(BaseSettings):
     keep_generations: int = Field(
         3, ge=2, description="generations kept in Redis, the live one included; older ones are unlinked"
     )
+    codec: Literal["ids", "packed"] = Field(
+        "ids", description="how slates lie in Redis: `ids` for people to read, `packed` in two fifths of the memory"
+    )
     publish_batch: int = Field(500, ge=1, le=10_000, description="users whose slates go to Redis in one round trip")
     schedule: str = Field("5 * * * *", description="when `hourfeed schedule` runs a batch: a cron expression, in UTC")
 

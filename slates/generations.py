@@ -10,12 +10,15 @@ from typing import Any, cast
 from redis import Redis
 from redis.exceptions import RedisError, WatchError
 
+from slates.entry import Row, expiry_s
 from slates.errors import CodecError, NoGenerationError, SlatesError
 from slates.keys import Keys
 from slates.manifest import Manifest
 from slates.refusal import refusal_explained
+from slates.resp import command
 from slates.standing import read_live_id, read_standing
-from slates.writer import GenerationWriter, Row, batches, expiry_s
+from slates.wire import send
+from slates.writer import GenerationWriter, batches
 
 __all__ = [
     "GenerationWriter",
@@ -141,9 +144,14 @@ def _unlink(redis: Redis, keys: Keys, name: str, user_ids: Sequence[str], segmen
             pipeline.execute()
         except WatchError:
             return False
-    owned = [keys.popular(name), keys.shards(name), *(keys.segment(name, segment) for segment in segments)]
+    owned = [
+        keys.popular(name),
+        keys.posts(name),
+        keys.shards(name),
+        *(keys.segment(name, segment) for segment in segments),
+    ]
     for chunk in batches(itertools.chain(owned, (keys.user(name, user_id) for user_id in user_ids)), batch):
-        redis.unlink(*chunk)
+        send(redis, [(key, command(b"UNLINK", key.encode()), 1) for key in chunk])
     redis.zrem(keys.generations, name)  # last: until then the next run finds what this one leaves
     return True
 

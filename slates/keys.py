@@ -58,6 +58,10 @@ class Keys:
         """Name the hash bucket → slate for users of whom nothing is known."""
         return f"{self.prefix}:gen:{generation}:popular"
 
+    def posts(self, generation: str) -> str:
+        """Name the string with the ids of the posts that a packed generation's numbers stand for."""
+        return f"{self.prefix}:gen:{generation}:posts"
+
     def shards(self, generation: str) -> str:
         """Name the set of the shards that are written."""
         return f"{self.prefix}:gen:{generation}:shards"

@@ -4,11 +4,12 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
-from typing import NamedTuple, cast
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple, cast
 
 from redis import Redis
 
+from slates import packed
 from slates.bucket import bucket_name
 from slates.circuit import REDIS_AWAY, Circuit
 from slates.codec import ACTED_FIELD, SEGMENT_FIELD, decode_slate
@@ -132,7 +133,7 @@ class Lookup:
         live = view.manifest
         used = closest_bucket(bucket, live)
         pointer_is_due = self._clock() - self._pointer_seen_at >= self._pointer_ttl_s
-        own = self._ask(live, user_id, used, with_pointer=pointer_is_due)
+        own = self._ask(live, view.posts, user_id, used, with_pointer=pointer_is_due)
         if own.slate:
             rung: Rung = "exact" if used == bucket else "same_hour"
             return _Found(rung, own.slate, used, live, own.segment, own.acted), own.live
@@ -143,7 +144,7 @@ class Lookup:
             earlier = _Answer([], None, frozenset(), self._ask_pointer())
         else:
             used_before = closest_bucket(bucket, before)
-            earlier = self._ask(before, user_id, used_before, with_pointer=True)
+            earlier = self._ask(before, view.posts_before, user_id, used_before, with_pointer=True)
         segment, acted = own.segment or earlier.segment, own.acted | earlier.acted
         slate = _without(acted, earlier.slate)
         if before is not None and slate:
@@ -153,20 +154,33 @@ class Lookup:
             return _Found("segment", slate, used, live, segment, acted), earlier.live
         return _popular(view, bucket, segment, acted), earlier.live
 
-    def _ask(self, manifest: Manifest, user_id: str, bucket: int, *, with_pointer: bool) -> _Answer:
-        """Read what a user's hash holds for a bucket, and the live generation's id if wanted, in one round trip."""
-        key, fields = self._keys.user(manifest.id, user_id), (bucket_name(bucket), SEGMENT_FIELD, ACTED_FIELD)
-        if not with_pointer:
-            return _answer(key, cast("list[bytes | None]", self._redis.hmget(key, fields)), manifest.id)
+    def _ask(
+        self, manifest: Manifest, posts: Sequence[str], user_id: str, bucket: int, *, with_pointer: bool
+    ) -> _Answer:
+        """Read what is there of a user for a bucket, and the live generation's id if wanted, in one round trip.
+
+        `posts` is what the numbers of a packed generation count in.
+        """
+        key = self._keys.user(manifest.id, user_id)
+        is_packed = manifest.codec == packed.CODEC
+        fields = (bucket_name(bucket), SEGMENT_FIELD, ACTED_FIELD)
         asked_at = self._clock()
-        with self._redis.pipeline(transaction=False) as pipeline:
-            pipeline.get(self._keys.current)
-            pipeline.hmget(key, fields)
-            pointer, values = pipeline.execute()
-        live = _text(pointer)
-        if self._view is not None and live == self._view.manifest.id:
-            self._pointer_seen_at = asked_at
-        return _answer(key, values, live)
+        live: str | None = manifest.id
+        found: Any
+        if with_pointer:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.get(self._keys.current)
+                _ = pipeline.get(key) if is_packed else pipeline.hmget(key, fields)
+                pointer, found = pipeline.execute()
+            live = _text(pointer)
+            if self._view is not None and live == self._view.manifest.id:
+                self._pointer_seen_at = asked_at
+        else:
+            found = self._redis.get(key) if is_packed else self._redis.hmget(key, fields)
+        if is_packed:
+            slate, acted, segment = _unpack(found, manifest, posts, bucket, key)
+            return _Answer(slate, segment, frozenset(acted), live)
+        return _answer(key, found, live)
 
     def _ask_pointer(self) -> str | None:
         return _text(cast("bytes | None", self._redis.get(self._keys.current)))
@@ -189,10 +203,10 @@ class Lookup:
         return self._view
 
     def _load(self, live: str) -> None:
-        view = load_view(self._redis, self._keys, live)
+        view = load_view(self._redis, self._keys, live, self._view)
         if view is None:  # replaced and unlinked since its id was read, or expired
             newer = self._ask_pointer()
-            view = load_view(self._redis, self._keys, newer) if newer not in (None, live) else None
+            view = load_view(self._redis, self._keys, newer, self._view) if newer not in (None, live) else None
         if view is None:
             _log.warning("generation %s is live, but its manifest is gone from Redis", live)
             return
@@ -222,6 +236,16 @@ class Lookup:
 def _answer(key: str, values: list[bytes | None], live: str | None) -> _Answer:
     slate, segment, acted = values
     return _Answer(_decode(slate, key), _text(segment), frozenset(_decode(acted, key)), live)
+
+
+def _unpack(value: bytes | None, manifest: Manifest, posts: Sequence[str], bucket: int, key: str) -> packed.Unpacked:
+    """Read a user's packed slates; a broken string counts as absent, so that its user gets no error."""
+    if value is not None:
+        try:
+            return packed.Layout.of(manifest).unpack(value, bucket - manifest.first_bucket, posts)
+        except CodecError as error:
+            _log.warning("the slates in %s are passed over: %s", key, error)
+    return packed.Unpacked([], [], None)
 
 
 def _without(acted: Collection[str], slate: list[str]) -> list[str]:

@@ -2,12 +2,13 @@
 
 import itertools
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 from redis import Redis
 
+from slates import packed
 from slates.bucket import nearest_same_hour, parse_bucket
 from slates.codec import decode_slate
 from slates.errors import CodecError
@@ -22,11 +23,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class View:
-    """A generation's manifest and shared slates; the segments' are added when first asked for."""
+    """A generation's manifest and shared slates; the segments' are added when first asked for.
+
+    `posts` and `posts_before` are what the numbers of packed slates count in, of this generation and of the previous.
+    """
 
     manifest: Manifest
     popular: Slates
     previous: Manifest | None
+    posts: Sequence[str] = ()
+    posts_before: Sequence[str] = ()
     segments: dict[str, Slates] = field(default_factory=dict)
 
     def ids_from(self, slate: list[str], bucket: int, segment: str | None, acted: Collection[str]) -> Iterator[str]:
@@ -56,10 +62,11 @@ class View:
             yield self.popular[other]
 
 
-def load_view(redis: Redis, keys: Keys, generation: str) -> View | None:
-    """Read a generation's view in two round trips; None when Redis does not hold it (any more).
+def load_view(redis: Redis, keys: Keys, generation: str, older: View | None = None) -> View | None:
+    """Read a generation's view in a few round trips; None when Redis does not hold it (any more).
 
-    Raises CodecError when its manifest cannot be read.
+    `older` is the view so far: lists of posts that it knows are not read again. Raises CodecError when the manifest
+    or the list of posts cannot be read.
     """
     with redis.pipeline(transaction=False) as pipeline:
         pipeline.hgetall(keys.generation(generation))
@@ -68,7 +75,29 @@ def load_view(redis: Redis, keys: Keys, generation: str) -> View | None:
     if not raw:
         return None
     manifest = Manifest.from_hash(raw)
-    return View(manifest, read_slates(popular), _load_previous(redis, keys, manifest))
+    previous = _load_previous(redis, keys, manifest)
+    posts = _posts_of(redis, keys, manifest, older)
+    try:
+        posts_before = _posts_of(redis, keys, previous, older)
+    except CodecError as error:
+        _log.warning("the previous generation is passed over: %s", error)
+        previous, posts_before = None, ()
+    return View(manifest, read_slates(popular), previous, posts, posts_before)
+
+
+def _posts_of(redis: Redis, keys: Keys, manifest: Manifest | None, older: View | None) -> Sequence[str]:
+    """Return the posts that a packed generation's numbers stand for; () where its slates hold ids."""
+    if manifest is None or manifest.codec != packed.CODEC:
+        return ()
+    if older is not None and older.manifest.id == manifest.id:
+        return older.posts
+    if older is not None and older.previous is not None and older.previous.id == manifest.id:
+        return older.posts_before
+    posts = decode_slate(cast("bytes | None", redis.get(keys.posts(manifest.id))) or b"")
+    if len(posts) != manifest.posts:
+        msg = f"{keys.posts(manifest.id)} lists {len(posts)} posts, not {manifest.posts}; does Redis evict?"
+        raise CodecError(msg)
+    return posts
 
 
 def load_segment(redis: Redis, keys: Keys, generation: str, segment: str) -> Slates:

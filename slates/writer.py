@@ -4,42 +4,37 @@ A generation is invisible until `flip`, and never changes after it.
 """
 
 import itertools
-import math
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from redis import Redis
-from redis.exceptions import ResponseError, WatchError
+from redis.exceptions import WatchError
 
-from slates.codec import ACTED_FIELD
+from slates.codec import ACTED_FIELD, encode_slate
+from slates.entry import Entry, Row, expiry_s, row_entry, string_entry
 from slates.errors import StaleRunError, VerificationError
 from slates.keys import Keys
 from slates.lock import RunLock
 from slates.manifest import Manifest
 from slates.refusal import refusal_explained
+from slates.resp import command
 from slates.standing import read_live_id, read_standing
+from slates.wire import send
 
 _T = TypeVar("_T")
-_JITTER = 0.1
 _SAMPLES_PER_SHARD = 4
 _FLIP_TRIES = 5
-
-Row = tuple[str, Mapping[str, str | bytes]]
-"""A Redis key and the fields of its hash."""
-
-
-def expiry_s(key: str, ttl_s: float) -> int:
-    """Return the seconds that `key` lives: `ttl_s`, and up to a tenth more, so that not all keys end in one instant."""
-    return math.ceil(ttl_s * (1 + _JITTER * zlib.crc32(key.encode()) / 2**32))
 
 
 @dataclass
 class Written:
-    """What a writer has sent so far: fields of hashes, bytes of their values, bytes of a user's longest slate."""
+    """What a writer has sent so far: slates and what stands beside them, their bytes, those of a user's longest slate.
 
-    fields: int = 0
+    A user's packed slates are no fields of a hash, so none of them counts as the longest.
+    """
+
+    values: int = 0
     bytes: int = 0
     longest: int = 0
 
@@ -55,8 +50,8 @@ class GenerationWriter:
         self._lock = lock
         self._ttl_s = ttl_s
         self._batch = batch
-        self._names: list[str] = []
-        self._samples: list[Row] = []
+        self._sizes: list[tuple[str, bool, int]] = []
+        self._samples: list[Entry] = []
         self.shards: set[int] = set()
         self.manifest = manifest
         self.written = Written()
@@ -69,14 +64,13 @@ class GenerationWriter:
             _queue_manifest(pipeline, self._keys, self.manifest, self._ttl_s)
             pipeline.execute()
 
-    def write_shard(self, shard: int, rows: Iterable[Row]) -> None:
-        """Write the hashes of one shard of users, then note the shard as written."""
+    def write_shard(self, shard: int, users: Iterable[Entry | Row]) -> None:
+        """Write the slates of one shard of users, then note the shard as written."""
         self._lock.check()
-        taken = list(rows)
-        self._write_rows(taken)
-        self._samples += taken[:: max(1, len(taken) // _SAMPLES_PER_SHARD)]
-        lengths = (len(value) for _, fields in taken for name, value in fields.items() if name != ACTED_FIELD)
-        self.written.longest = max(self.written.longest, max(lengths, default=0))
+        entries = [self._entry_of_user(user) for user in users]
+        self._write(entries)
+        self._samples += entries[:: max(1, len(entries) // _SAMPLES_PER_SHARD)]
+        self.written.longest = max([self.written.longest, *(entry.longest for entry in entries)])
         shards_key = self._keys.shards(self.manifest.id)
         with refusal_explained(), self._redis.pipeline() as pipeline:
             pipeline.sadd(shards_key, shard)
@@ -87,27 +81,34 @@ class GenerationWriter:
     def write_shared(self, rows: Iterable[Row]) -> None:
         """Write hashes that belong to no single user: the segments' and the popular slates."""
         self._lock.check()
-        taken = list(rows)
-        self._write_rows(taken)
-        self._samples += taken
+        entries = [row_entry(row, self._ttl_s) for row in rows]
+        self._write(entries)
+        self._samples += entries
+
+    def write_list_of_posts(self, post_ids: Iterable[str]) -> None:
+        """Write the list of posts that the numbers of packed slates count in."""
+        self._lock.check()
+        entry = string_entry(self._keys.posts(self.manifest.id), encode_slate(post_ids), self._ttl_s)
+        self._write([entry])
+        self._samples.append(entry)
 
     def write_posts(self, rows: Iterable[Row]) -> None:
         """Write the posts' hashes. Generations share them, so they are not counted as this one's."""
         self._lock.check()
-        for batch in batches(rows, self._batch):
+        for batch in batches((row_entry(row, self._ttl_s) for row in rows), self._batch):
             self._send(batch)
 
-    def verify(self, expected_fields: int) -> None:
+    def verify(self, expected_values: int) -> None:
         """Count all that is there, and read a sample back byte for byte; raise VerificationError at any difference."""
-        self._verify_counts(expected_fields)
+        self._verify_counts(expected_values)
         for batch in batches(self._samples, self._batch):
             with self._redis.pipeline(transaction=False) as pipeline:
-                for key, _ in batch:
-                    pipeline.hgetall(key)
+                for entry in batch:
+                    _ = pipeline.get(entry.key) if entry.is_string else pipeline.hgetall(entry.key)
                 stored = pipeline.execute()
-            for (key, fields), got in zip(batch, stored, strict=True):
-                if got != {_to_bytes(name): _to_bytes(value) for name, value in fields.items()}:
-                    raise self._unverified(f"{key} read back differs from what was written")
+            for entry, got in zip(batch, stored, strict=True):
+                if got != entry.stored():
+                    raise self._unverified(f"{entry.key} read back differs from what was written")
 
     def flip(self, manifest: Manifest) -> Manifest:
         """Make the generation live in one transaction, and return its manifest.
@@ -144,52 +145,41 @@ class GenerationWriter:
         pipeline.execute()
         return published
 
-    def _verify_counts(self, expected_fields: int) -> None:
-        if self.written.fields != expected_fields:
-            raise self._unverified(f"{self.written.fields} fields were written, not {expected_fields}")
+    def _verify_counts(self, expected_values: int) -> None:
+        if self.written.values != expected_values:
+            raise self._unverified(f"{self.written.values} values were written, not {expected_values}")
         noted = self._redis.scard(self._keys.shards(self.manifest.id))
         if noted != len(self.shards):
             raise self._unverified(f"{noted} of {len(self.shards)} shards are noted in Redis")
-        found = 0
-        for batch in batches(self._names, self._batch):
-            with self._redis.pipeline(transaction=False) as pipeline:
-                for key in batch:
-                    pipeline.hlen(key)
-                lengths = pipeline.execute()
-            if 0 in lengths:
-                raise self._unverified(f"{batch[lengths.index(0)]} is gone; does Redis evict, or does somebody delete?")
-            found += sum(lengths)
-        if found != expected_fields:
-            raise self._unverified(f"{found} fields are in Redis, not {expected_fields}")
+        for batch in batches(self._sizes, self._batch):
+            asked = [
+                (key, command(b"STRLEN" if is_string else b"HLEN", key.encode()), 1) for key, is_string, _ in batch
+            ]
+            for (key, is_string, size), found in zip(batch, send(self._redis, asked), strict=True):
+                if found == 0 and size:
+                    raise self._unverified(f"{key} is gone; does Redis evict, or does somebody delete?")
+                if found != size:
+                    raise self._unverified(f"{key} has {found} {'bytes' if is_string else 'fields'}, not {size}")
 
     def _unverified(self, what: str) -> VerificationError:
         return VerificationError(f"generation {self.manifest.id} stays unpublished: {what}")
 
-    def _write_rows(self, rows: Iterable[Row]) -> None:
-        for batch in batches(rows, self._batch):
+    def _entry_of_user(self, user: Entry | Row) -> Entry:
+        if isinstance(user, Entry):
+            return user
+        longest = max((len(value) for name, value in user[1].items() if name != ACTED_FIELD), default=0)
+        return row_entry(user, self._ttl_s, longest=longest)
+
+    def _write(self, entries: Sequence[Entry]) -> None:
+        for batch in batches(entries, self._batch):
             self._send(batch)
-            lengths = [len(value) for _, fields in batch for value in fields.values()]
-            self._names += [key for key, _ in batch]
-            self.written.fields += len(lengths)
-            self.written.bytes += sum(lengths)
+        self._sizes += [(entry.key, entry.is_string, entry.size) for entry in entries]
+        self.written.values += sum(entry.values for entry in entries)
+        self.written.bytes += sum(entry.value_bytes for entry in entries)
 
-    def _send(self, batch: Sequence[Row]) -> None:
-        """Write hashes in one round trip, each in a transaction of its own with its TTL.
-
-        A pipeline may be cut anywhere, and between HSET and EXPIRE it would leave a key for ever. One transaction for
-        all would be quicker by a few per cent, but makes readers wait until all of it is done.
-        """
-        with refusal_explained(), self._redis.pipeline(transaction=False) as untyped:
-            pipeline: Any = untyped
-            for key, fields in batch:
-                pipeline.execute_command("MULTI")
-                pipeline.hset(key, items=[part for pair in fields.items() for part in pair])
-                pipeline.expire(key, expiry_s(key, self._ttl_s))
-                pipeline.execute_command("EXEC")
-            answers = pipeline.execute()[3::4]
-            refused = [answer for of_key in answers for answer in of_key if isinstance(answer, ResponseError)]
-            if refused:  # redis-py raises what is refused before EXEC, not what fails within it
-                raise refused[0]
+    def _send(self, batch: Sequence[Entry]) -> None:
+        with refusal_explained():
+            send(self._redis, [(entry.key, entry.commands, entry.replies) for entry in batch])
 
 
 def batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
@@ -203,7 +193,3 @@ def _queue_manifest(pipeline: Any, keys: Keys, manifest: Manifest, ttl_s: float)
     key = keys.generation(manifest.id)
     pipeline.hset(key, mapping=manifest.to_hash())
     pipeline.expire(key, expiry_s(key, ttl_s))
-
-
-def _to_bytes(value: str | bytes) -> bytes:
-    return value if isinstance(value, bytes) else value.encode()

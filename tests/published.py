@@ -1,12 +1,13 @@
 """Puts small generations, written out by hand, into a Redis for the tests of what reads them."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from redis import Redis
 
+from slates import packed
 from slates.bucket import bucket_name, bucket_start, parse_bucket
 from slates.codec import ACTED_FIELD, SEGMENT_FIELD, encode_slate
 from slates.keys import Keys
@@ -64,6 +65,21 @@ class Generation:
         """Return the fields of a user's hash that are no buckets."""
         found = {SEGMENT_FIELD: self.user_segments.get(user_id), ACTED_FIELD: self.user_acted.get(user_id)}
         return {name: value for name, value in found.items() if value is not None}
+
+
+def put_packed(redis: Redis, generation: Generation, posts: Sequence[str]) -> None:
+    """Write a generation by the codec `packed`, and make it live; `posts` is its list of posts."""
+    keys, number = Keys(), {post_id: place for place, post_id in enumerate(posts)}
+    generation = replace(generation, manifest={**generation.manifest, "codec": "packed", "posts": len(posts)})
+    replace(generation, users={}, user_segments={}, user_acted={}).publish(redis, keys)
+    layout = packed.Layout.of(manifest_of(generation))
+    for user_id in {*generation.users, *generation.user_segments, *generation.user_acted}:
+        slates = generation.users.get(user_id, {})
+        numbers = [[number[post] for post in slates.get(hour, "").split()] for hour in range(generation.hours)]
+        acted = [number[post] for post in generation.user_acted.get(user_id, "").split()]
+        value = layout.pack(numbers, acted, generation.user_segments.get(user_id, ""))
+        redis.set(keys.user(generation.id, user_id), value)
+    redis.set(keys.posts(generation.id), encode_slate(posts))
 
 
 def manifest_of(generation: Generation) -> Manifest:

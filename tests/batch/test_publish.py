@@ -1,4 +1,5 @@
 from collections import Counter
+from typing import cast
 from urllib.parse import unquote
 
 import numpy as np
@@ -7,20 +8,19 @@ from numpy.typing import NDArray
 from redis import Redis
 
 from batch import publish
+from batch.encode import IdsEncoder
 from batch.publish import (
     Shared,
-    SlateEncoder,
     acted_in_shared,
     bucket_names,
     post_rows,
     shared_rows,
     unlink_old,
-    user_rows,
+    user_entries,
 )
 from batch.slate import ActedOn, Chunk
 from batch.tables import Events, Posts, Tables, Users
 from slates.bucket import parse_bucket
-from slates.codec import decode_slate
 from slates.keys import Keys
 
 KEYS = Keys()
@@ -64,54 +64,27 @@ def slates(*of_users: list[list[int]]) -> NDArray[np.int32]:
     return np.array(of_users, dtype=np.int32)
 
 
-ENCODER = SlateEncoder(KEYS, "g", make_posts())
+def key_of(user_id: str) -> str:
+    return KEYS.user("g", user_id)
 
 
-@pytest.mark.parametrize("place", range(len(POSTS)))
-def test_any_post_id_comes_back_from_a_slate(place: int) -> None:
-    (encoded,) = ENCODER.chunk(slates([[place, 0, place]]))
-    assert decode_slate(encoded[0]) == [POSTS[place], "7", POSTS[place]]
+ENCODER = IdsEncoder(make_posts(), NAMES, ttl_s=3600)
 
 
-def test_slates_are_words_between_single_spaces() -> None:
-    (encoded,) = ENCODER.chunk(slates([[0, 1, 2], [3, 4, 6]]))
-    assert encoded == [b"7 with%20space a%3Ab", b"100%25 %D0%BF%D0%BE%D1%81%D1%82 %2520"]
-
-
-def test_places_without_a_post_are_left_out_of_each_slate_by_itself() -> None:
-    encoded = list(ENCODER.chunk(slates([[0, 1, -1], [2, -1, -1]], [[-1, -1, -1], [0, 0, 0]], [[3, 2, 0], [0, 2, 3]])))
-    assert encoded == [[b"7 with%20space", b"a%3Ab"], [b"", b"7 7 7"], [b"100%25 a%3Ab 7", b"7 a%3Ab 100%25"]]
-
-
-def test_a_chunk_of_no_users_and_slates_of_no_places_are_fine() -> None:
-    assert list(ENCODER.chunk(np.zeros((0, 2, 3), dtype=np.int32))) == []
-    assert list(ENCODER.chunk(np.zeros((1, 2, 0), dtype=np.int32))) == [[b"", b""]]
-
-
-def test_integer_ids_are_written_in_decimal_negative_too() -> None:
-    posts = make_posts()
-    encoder = SlateEncoder(
-        KEYS,
-        "g",
-        Posts(
-            np.array([-5, 0, 2**63 - 1]),
-            posts.text,
-            posts.topic,
-            posts.author,
-            posts.hidden,
-            posts.born_s,
-            posts.dated_s,
-        ),
-    )
-    assert list(encoder.chunk(slates([[2, 0, 1]]))) == [[b"9223372036854775807 -5 0"]]
+def rows_of(chunk: Chunk, shared: Shared, acted: ActedOn) -> list[tuple[str, dict[str, bytes]]]:
+    """What the entries of a chunk write."""
+    entries = list(user_entries(chunk, make_tables().users, shared, acted, key_of, ENCODER))
+    stored = [cast("dict[bytes, bytes]", entry.stored()) for entry in entries]
+    fields = [{name.decode(): value for name, value in hash_.items()} for hash_ in stored]
+    return [(entry.key, found) for entry, found in zip(entries, fields, strict=True)]
 
 
 def test_a_users_hash_holds_a_slate_for_each_bucket_and_the_segment_if_there_is_one() -> None:
     chunk = Chunk(1, slates([[0, 2], [2, 0]], [[0, -1], [-1, -1]]))
-    assert list(user_rows(chunk, make_tables(), make_shared(), NOBODY_ACTED, NAMES, ENCODER)) == [
+    assert rows_of(chunk, make_shared(), NOBODY_ACTED) == [
         (
             "hourfeed:gen:g:user:Ann%20Lee",
-            {"2021-12-20T15": b"7 a%3Ab", "2021-12-20T16": b"a%3Ab 7", "segment": "old & wise"},
+            {"2021-12-20T15": b"7 a%3Ab", "2021-12-20T16": b"a%3Ab 7", "segment": b"old & wise"},
         ),
         ("hourfeed:gen:g:user:u%3A2", {"2021-12-20T15": b"7", "2021-12-20T16": b""}),
     ]
@@ -120,7 +93,7 @@ def test_a_users_hash_holds_a_slate_for_each_bucket_and_the_segment_if_there_is_
 def test_a_users_hash_holds_what_is_in_shared_slates_and_not_to_be_shown_if_there_is_any() -> None:
     chunk = Chunk(1, slates([[0], [2]], [[0], [-1]]))
     acted = make_acted([6], [3, 1], [], [0], [])
-    rows = list(user_rows(chunk, make_tables(), make_shared(), acted, NAMES, ENCODER))
+    rows = rows_of(chunk, make_shared(), acted)
     assert [fields.get("acted") for _, fields in rows] == [b"100%25 with%20space", None]
 
 
@@ -146,19 +119,13 @@ def test_nobody_acting_and_no_users_at_all_are_fine() -> None:
 
 def test_every_user_of_all_chunks_gets_a_key_that_names_them_alone() -> None:
     chunks = [Chunk(0, slates(*[[[0], [0]]] * 3)), Chunk(3, slates(*[[[0], [0]]] * 2))]
-    tables, shared, acted = make_tables(), make_shared(), make_acted([0], [], [1, 2], [], [])
-    rows = [row for chunk in chunks for row in user_rows(chunk, tables, shared, acted, NAMES, ENCODER)]
+    shared, acted = make_shared(), make_acted([0], [], [1, 2], [], [])
+    rows = [row for chunk in chunks for row in rows_of(chunk, shared, acted)]
     assert [unquote(key.removeprefix("hourfeed:gen:g:user:")) for key, _ in rows] == list(USERS)
     assert all(key.count(":") == 4 and " " not in key and key.isascii() for key, _ in rows)
     # 5 users × 2 buckets, 4 of the users have a segment, and 2 have acted: what `verify` is told to expect.
     assert sum(len(fields) for _, fields in rows) == 5 * 2 + 4 + 2
     assert Counter("segment" in fields for _, fields in rows) == {True: 4, False: 1}
-
-
-def test_a_slate_too_few_or_a_bucket_too_many_is_an_error_not_a_shift() -> None:
-    chunk = Chunk(0, slates([[0], [0]]))
-    with pytest.raises(ValueError, match="zip"):
-        list(user_rows(chunk, make_tables(), make_shared(), NOBODY_ACTED, [*NAMES, "2021-12-20T17"], ENCODER))
 
 
 def test_shared_slates_are_the_same_for_every_bucket() -> None:
@@ -186,10 +153,8 @@ def test_unlinking_reaches_the_keys_of_users_and_segments_with_any_name(redis_cl
     tables, shared = make_tables(), make_shared()
     for seq in (1, 2, 3):
         generation = f"g{seq}"
-        encoder = SlateEncoder(KEYS, generation, tables.posts)
-        chunk = Chunk(0, slates(*[[[0], [0]]] * 5))
         rows = [
-            *user_rows(chunk, tables, shared, NOBODY_ACTED, NAMES, encoder),
+            *((KEYS.user(generation, user_id), {NAMES[0]: b"7"}) for user_id in USERS),
             *shared_rows(KEYS, generation, tables.posts, shared, NAMES),
             (KEYS.generation(generation), {"state": "superseded", "seq": str(seq), "previous": f"g{seq - 1}"}),
         ]

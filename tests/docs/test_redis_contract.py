@@ -19,6 +19,8 @@ from redis import Redis
 
 from batch.pipeline import run_batch
 from batch.settings import BatchSettings
+from slates import packed
+from slates.bucket import bucket_of
 from slates.codec import ACTED_FIELD, SEGMENT_FIELD, decode_slate, encode_slate
 from slates.feed import Rung
 from slates.generations import live_generation, rollback
@@ -42,11 +44,11 @@ class Silent:
     def note(self, text: str) -> None: ...
 
 
-def publish_example(redis: Redis, folder: Path, as_of: datetime) -> Manifest:
+def publish_example(redis: Redis, folder: Path, as_of: datetime, **changed: Any) -> Manifest:
     """Do what the page's two commands do."""
     for name in ("users.csv", "posts.csv", "events.csv"):
         (folder / name).write_text(golden(PAGE, name), encoding="utf-8")
-    settings = BatchSettings(state=folder / "state", ranker="popular_24h", hours=2, top_n=3)
+    settings = BatchSettings(state=folder / "state", ranker="popular_24h", hours=2, top_n=3, **changed)
     engine = open_engine(None, settings.state)
     try:
         load_folder(folder, engine, settings.source, settings.actions, settings.state / "quarantine")
@@ -93,6 +95,7 @@ def test_the_page_lists_every_key_in_its_table() -> None:
         keys.user("g", "x"),
         keys.segment("g", "x"),
         keys.popular("g"),
+        keys.posts("g"),
         keys.shards("g"),
     }
 
@@ -120,6 +123,37 @@ def test_the_page_shows_slates_as_the_codec_writes_and_reads_them() -> None:
         assert decode_slate(value.encode("ascii")) == json.loads(ids)
     assert encode_slate([]) == b""
     assert decode_slate(b"") == []
+
+
+def test_the_page_shows_packed_slates_as_the_codec_writes_and_reads_them() -> None:
+    shown = dict(line.split(maxsplit=1) for line in golden(PAGE, "packed").splitlines())
+    posts, acted = shown["posts"].split(), shown["acted"].split()
+    slates = [slate.split() for slate in re.split(r" {2,}", shown["slates"])]
+    layout = packed.Layout(hours=2, top_n=3, n_posts=3)
+    numbers = [[posts.index(post) for post in slate] for slate in slates]
+    value = bytes.fromhex(shown["string"])
+    assert layout.pack(numbers, [posts.index(post) for post in acted], shown["segment"]) == value
+    for place, slate in enumerate(slates):
+        assert layout.unpack(value, place, posts) == (slate, acted, shown["segment"])
+
+
+@pytest.mark.parametrize("hour", [15, 16])
+def test_a_packed_run_answers_what_a_run_of_ids_answers(redis_client: Redis, tmp_path: Path, hour: int) -> None:
+    bucket = bucket_of(AS_OF.replace(hour=hour))
+
+    def feeds(generation: str) -> list[tuple[Any, ...]]:
+        rollback(redis_client, Keys(), generation)
+        lookup = Lookup(redis_client, Keys())
+        found = [lookup.feed(user_id, bucket, 4) for user_id in ("201", "202", "203", "204", "999")]
+        return [(feed.post_ids, feed.rung, feed.slate) for feed in found]
+
+    readable = publish_example(redis_client, tmp_path, AS_OF)
+    compact = publish_example(redis_client, tmp_path, AS_OF, codec="packed")
+    assert (readable.codec, compact.codec) == ("ids", "packed")
+    assert redis_client.get(Keys().posts(compact.id)) == b"2 1 3 4"
+    assert redis_client.type(Keys().user(compact.id, "201")) == b"string"
+    assert 72 * 3600 - 30 <= redis_client.ttl(Keys().user(compact.id, "201")) <= 72 * 3600 * 1.1 + 1
+    assert feeds(compact.id) == feeds(readable.id) == feeds(compact.id)
 
 
 def test_the_page_lists_the_characters_that_are_not_escaped() -> None:

@@ -1,0 +1,246 @@
+"""Publishing at the reference scale: slates a second, bytes a slate by Redis's own figures, and what readers notice.
+
+Slates are drawn at random, since how they were picked makes no difference to Redis: `python -m bench.publish`.
+"""
+
+import argparse
+import contextlib
+import gc
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from redis import Redis
+
+from batch import publish
+from batch.encode import IdsEncoder, PackedEncoder, UserEncoder
+from batch.slate import ActedOn, Chunk
+from batch.tables import Ints, Posts, Users
+from bench.figures import conclude, read_targets
+from demo.services import hold_redis
+from slates import packed
+from slates.bucket import bucket_name, bucket_of
+from slates.client import connect
+from slates.codec import CODEC as IDS
+from slates.generations import GenerationWriter, new_generation_id, retire
+from slates.keys import Keys
+from slates.lock import RunLock
+from slates.manifest import Manifest
+
+CODECS = (IDS, packed.CODEC)
+AS_OF = datetime(2021, 12, 20, 15, tzinfo=UTC)
+HOURS, TOP_N, N_POSTS, LAST_ID = 24, 20, 7_023, 7_319
+TTL_S = 72 * 3600.0
+CHUNK = 1_120
+"""Users at once, as many as a run has with that catalogue."""
+IDLE_S = 5.0
+READER = """
+import sys, time
+from slates.client import connect
+from slates.lookup import Lookup
+from slates.keys import Keys
+lookup, users, bucket = Lookup(connect(sys.argv[1]), Keys()), int(sys.argv[2]), int(sys.argv[3])
+turn = 0
+lookup.feed("0", bucket, 5)
+print("ready", flush=True)
+while True:
+    turn += 1
+    begun = time.perf_counter()
+    lookup.feed(str(turn * 7919 % users), bucket + turn % 24, 5)
+    took = time.perf_counter() - begun
+    sys.stdout.write(f"{begun:.6f} {took:.7f}\\n")
+    time.sleep(0.002)
+"""
+
+
+@dataclass(frozen=True)
+class World:
+    """Users and posts of the reference scale, and a chunk of slates for each turn."""
+
+    users: Users
+    posts: Posts
+    shared: publish.Shared
+    acted: ActedOn
+
+    def chunks(self, seed: int) -> Iterator[Chunk]:
+        """Yield random slates of all users."""
+        rng = np.random.default_rng(seed)
+        for begin in range(0, len(self.users.ids), CHUNK):
+            size = min(CHUNK, len(self.users.ids) - begin)
+            yield Chunk(begin, rng.integers(0, N_POSTS, (size, HOURS, TOP_N), dtype=np.int32))
+
+
+def make_world(n_users: int) -> World:
+    """Return users with ids from 0 on and one of 48 segments, a third of whom have acted on popular posts."""
+    rng = np.random.default_rng(7)
+    ids = np.sort(rng.choice(np.arange(1, LAST_ID + 1), N_POSTS, replace=False))
+    empty, zeros = np.full(N_POSTS, "", dtype=object), np.zeros(N_POSTS)
+    posts = Posts(ids, empty, empty, empty, zeros.astype(bool), zeros, zeros)
+    names = [f"gender={gender}&age={age}..{age + 4}" for gender in range(2) for age in range(14, 62, 2)]
+    slates = [rng.choice(N_POSTS, 100, replace=False) for _ in range(len(names) + 1)]
+    shared = publish.Shared(slates[0], slates[1:], names, rng.integers(0, len(names), n_users))
+    begin = np.concatenate(([0], np.cumsum(rng.integers(0, 4, n_users) * (rng.random(n_users) < 1 / 3))))
+    return World(Users(np.arange(n_users), {}), posts, shared, ActedOn(begin, rng.choice(slates[0], begin[-1])))
+
+
+@dataclass
+class Timing:
+    """Seconds of one generation, and Redis's memory around it."""
+
+    encode_s: float = 0.0
+    write_s: float = 0.0
+    verify_s: float = 0.0
+    unlink_s: float = 0.0
+    bytes: int = 0
+
+
+def publish_one(redis: Redis, keys: Keys, world: World, codec: str) -> Timing:
+    """Publish a generation and make it live; slates are drawn outside what is timed."""
+    timing = Timing()
+    before = used_memory(redis)
+    with RunLock(redis, keys) as lock:
+        manifest = manifest_of(world, lock.seq, codec)
+        writer = GenerationWriter(redis, keys, lock, manifest, ttl_s=TTL_S)
+        writer.begin()
+        names = [bucket_name(bucket) for bucket in range(manifest.first_bucket, manifest.last_bucket + 1)]
+        writer.write_shared(publish.shared_rows(keys, manifest.id, world.posts, world.shared, names))
+        pool: Ints = np.arange(N_POSTS)
+        encoder: UserEncoder = IdsEncoder(world.posts, names, TTL_S)
+        if codec == packed.CODEC:
+            encoder = PackedEncoder(packed.Layout.of(manifest), pool, N_POSTS, TTL_S)
+            writer.write_list_of_posts(map(str, world.posts.ids))
+        key_of = partial(keys.user, manifest.id)
+        for shard, chunk in enumerate(world.chunks(lock.seq)):
+            begun = time.perf_counter()
+            entries = list(publish.user_entries(chunk, world.users, world.shared, world.acted, key_of, encoder))
+            encoded = time.perf_counter()
+            writer.write_shard(shard, entries)
+            timing.encode_s += encoded - begun
+            timing.write_s += time.perf_counter() - encoded
+        timing.bytes = used_memory(redis) - before
+        begun = time.perf_counter()
+        writer.verify(writer.written.values)
+        timing.verify_s = time.perf_counter() - begun
+        writer.flip(manifest)
+    begun = time.perf_counter()
+    retire(redis, keys, keep=1, user_ids=map(str, world.users.ids), segments=world.shared.segment_names)
+    timing.unlink_s = time.perf_counter() - begun
+    return timing
+
+
+def manifest_of(world: World, seq: int, codec: str) -> Manifest:
+    """Return the manifest of a generation that is being written."""
+    first, n_users = bucket_of(AS_OF), len(world.users.ids)
+    return Manifest(
+        id=new_generation_id(AS_OF, seq),
+        seq=seq,
+        state="writing",
+        as_of=AS_OF,
+        started_at=datetime.now(UTC),
+        built_at=None,
+        first_bucket=first,
+        last_bucket=first + HOURS - 1,
+        users=n_users,
+        posts=N_POSTS,
+        slates=n_users * HOURS,
+        segments=len(world.shared.segment_names),
+        shards=0,
+        top_n=TOP_N,
+        slate_bytes=0,
+        codec=codec,
+        ranker="random",
+        user_id_type="integer",
+        post_id_type="integer",
+    )
+
+
+def used_memory(redis: Redis) -> int:
+    """Return Redis's figure once nothing is left to be freed in the background."""
+    while redis.info("memory")["lazyfree_pending_objects"]:
+        time.sleep(0.01)
+    return int(redis.info("memory")["used_memory"] - redis.info("memory")["mem_aof_buffer"])
+
+
+@contextlib.contextmanager
+def reading(url: str, n_users: int, out: Path) -> Iterator[None]:
+    """Let a process of its own look feeds up, about 400 a second, and note when and how long each took."""
+    with out.open("w") as file:
+        argv = [sys.executable, "-c", READER, url, str(n_users), str(bucket_of(AS_OF))]
+        reader = subprocess.Popen(argv, stdout=file, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    try:
+        while "ready" not in out.read_text():
+            if reader.poll() is not None:
+                msg = "the reader ended before it had read anything"
+                raise RuntimeError(msg)
+            time.sleep(0.05)
+        yield
+    finally:
+        reader.terminate()
+        reader.wait(10)
+
+
+def p99_ms(out: Path, begin_s: float, end_s: float) -> float:
+    """Return the 99th percentile of what began in a span of time, in milliseconds."""
+    lines = [line.split() for line in out.read_text().splitlines()[1:-1]]
+    took = [float(took) for begun, took in lines if begin_s <= float(begun) < end_s]
+    return float(np.percentile(took, 99)) * 1000
+
+
+def measure(n_users: int, state: Path) -> dict[str, float]:
+    """Publish by each codec: alone, for speed and bytes, then beside a reader."""
+    world, keys, figures = make_world(n_users), Keys(), dict[str, float]()
+    with hold_redis(state) as service, contextlib.closing(connect(service.url, timeout_s=60)) as redis:
+        warm = make_world(100)
+        for codec in CODECS:
+            publish_one(redis, keys, warm, codec)
+        for codec in CODECS:
+            redis.flushall()
+            gc.collect()
+            alone = publish_one(redis, keys, world, codec)
+            seconds = alone.encode_s + alone.write_s
+            figures |= {
+                f"{codec}.slates_per_s": round(n_users * HOURS / seconds),
+                f"{codec}.bytes_per_slate": round(alone.bytes / (n_users * HOURS), 2),
+                f"{codec}.encode_s": round(alone.encode_s, 2),
+                f"{codec}.write_s": round(alone.write_s, 2),
+                f"{codec}.verify_s": round(alone.verify_s, 2),
+            }
+            out = state / f"{codec}.txt"
+            with reading(service.url, n_users, out):
+                begun = time.perf_counter()
+                time.sleep(IDLE_S)  # the reader alone: what is measured
+                busy = time.perf_counter()
+                beside = publish_one(redis, keys, world, codec)
+                ended = time.perf_counter()
+            idle_ms, busy_ms = p99_ms(out, begun, busy), p99_ms(out, busy, ended)
+            figures |= {
+                f"{codec}.unlink_s": round(beside.unlink_s, 2),
+                f"{codec}.reader_p99_idle_ms": round(idle_ms, 3),
+                f"{codec}.reader_p99_publishing_ms": round(busy_ms, 3),
+                f"{codec}.reader_p99_ratio": round(busy_ms / idle_ms, 2),
+            }
+            print(codec, {name: value for name, value in figures.items() if name.startswith(codec)}, flush=True)
+    return figures
+
+
+def main() -> int:
+    """Run the benchmark; exit status 1 where a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--users", type=int, default=163_205)
+    arguments = parser.parse_args()
+    targets = read_targets("publish")
+    with tempfile.TemporaryDirectory() as folder:
+        figures = measure(arguments.users, Path(folder))
+    return conclude("publish", {"users": arguments.users, **figures}, targets)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
