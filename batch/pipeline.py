@@ -341,7 +341,7 @@ def _publish(
     view, keys, keep = ranked.view, Keys(settings.prefix), settings.keep_generations
     tables = view.history.tables
     manifest = _manifest(settings, lock.seq, ranked)
-    names = publish.bucket_names(manifest.first_bucket, settings.hours)
+    names = publish.bucket_fields(manifest.first_bucket, settings.hours)
     shared = publish.Shared(
         popular_slate(view, max(settings.top_n, LONGEST_FEED)),
         segment_slates(view, max(settings.top_n, LONGEST_FEED)),

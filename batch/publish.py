@@ -9,7 +9,7 @@ from redis import Redis
 from batch.encode import UserEncoder
 from batch.slate import ActedOn, Chunk
 from batch.tables import Ints, Posts, Tables, Users
-from slates.bucket import bucket_name
+from slates.bucket import bucket_field
 from slates.codec import encode_slate
 from slates.entry import Entry, Row
 from slates.generations import retire
@@ -74,9 +74,9 @@ def post_rows(keys: Keys, posts: Posts, wanted: Ints) -> Iterator[Row]:
         yield keys.post(str(posts.ids[post])), {"text": posts.text[post], "topic": posts.topic[post]}
 
 
-def bucket_names(first_bucket: int, hours: int) -> list[str]:
-    """Name the buckets of a run."""
-    return [bucket_name(bucket) for bucket in range(first_bucket, first_bucket + hours)]
+def bucket_fields(first_bucket: int, hours: int) -> list[str]:
+    """Name the fields of a run's buckets."""
+    return [bucket_field(bucket) for bucket in range(first_bucket, first_bucket + hours)]
 
 
 def unlink_old(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 from redis import Redis
 
 from slates import packed
-from slates.bucket import bucket_name
+from slates.bucket import bucket_field
 from slates.circuit import REDIS_AWAY, Circuit
 from slates.codec import ACTED_FIELD, SEGMENT_FIELD, decode_slate
 from slates.errors import CodecError
@@ -163,7 +163,7 @@ class Lookup:
         """
         key = self._keys.user(manifest.id, user_id)
         is_packed = manifest.codec == packed.CODEC
-        fields = (bucket_name(bucket), SEGMENT_FIELD, ACTED_FIELD)
+        fields = (bucket_field(bucket), SEGMENT_FIELD, ACTED_FIELD)
         asked_at = self._clock()
         live: str | None = manifest.id
         found: Any

@@ -9,7 +9,7 @@ from typing import cast
 from redis import Redis
 
 from slates import packed
-from slates.bucket import nearest_same_hour, parse_bucket
+from slates.bucket import nearest_same_hour, parse_field
 from slates.codec import decode_slate
 from slates.errors import CodecError
 from slates.keys import Keys
@@ -112,7 +112,7 @@ def read_slates(raw: Mapping[bytes, bytes]) -> Slates:
         try:
             post_ids = decode_slate(value)
             if post_ids:
-                slates[parse_bucket(name.decode("utf-8", "replace"))] = post_ids
+                slates[parse_field(name.decode("utf-8", "replace"))] = post_ids
         except CodecError as error:
             _log.warning("a shared slate is passed over: %s", error)
     return slates

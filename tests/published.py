@@ -8,7 +8,7 @@ from typing import Any
 from redis import Redis
 
 from slates import packed
-from slates.bucket import bucket_name, bucket_start, parse_bucket
+from slates.bucket import bucket_field, bucket_start, parse_bucket
 from slates.codec import ACTED_FIELD, SEGMENT_FIELD, encode_slate
 from slates.keys import Keys
 from slates.manifest import Manifest
@@ -116,7 +116,7 @@ def put_posts(redis: Redis, post_ids: Iterable[str], keys: Keys | None = None) -
 
 
 def _write(redis: Redis, key: str, slates: Slates) -> None:
-    _put(redis, key, {bucket_name(FIRST + hour): encode_slate(ids.split()) for hour, ids in slates.items()})
+    _put(redis, key, {bucket_field(FIRST + hour): encode_slate(ids.split()) for hour, ids in slates.items()})
 
 
 def _put(redis: Redis, key: str, fields: Mapping[str, Any]) -> None:

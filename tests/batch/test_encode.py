@@ -12,7 +12,7 @@ from slates.codec import decode_slate, encode_slate
 from slates.entry import Entry, row_entry
 from slates.packed import Layout
 
-NAMES = ["2021-12-20T15", "2021-12-20T16"]
+NAMES = ["2021122015", "2021122016"]
 POSTS = ("7", "with space", "a:b", "100%", "пост", "{x}", "%20", "-9223372036854775808")
 NO_POSTS = np.zeros(0, dtype=np.int64)
 

@@ -20,7 +20,7 @@ from demo.parameters import Parameters
 from demo.simulate import simulate
 from server.app import create_app
 from server.settings import ServerSettings
-from slates.bucket import bucket_name, bucket_of
+from slates.bucket import bucket_field, bucket_of
 from slates.codec import ACTED_FIELD, SEGMENT_FIELD, decode_slate
 from slates.generations import live_generation
 from slates.keys import Keys
@@ -102,7 +102,7 @@ def test_every_user_gets_a_whole_slate_for_every_hour(
     settings: BatchSettings, engine: Engine, redis_client: Redis
 ) -> None:
     manifest, slates = publish(settings, engine, redis_client)
-    names = {bucket_name(bucket_of(AS_OF) + hour).encode() for hour in range(6)}
+    names = {bucket_field(bucket_of(AS_OF) + hour).encode() for hour in range(6)}
     users = {name: fields for name, fields in slates.items() if name.startswith(b"user:")}
     assert len(users) == manifest.users == 150
     for fields in users.values():
@@ -174,7 +174,7 @@ def test_the_longest_feed_is_filled_without_what_its_user_acted_on(
 ) -> None:
     manifest, slates = publish(settings, engine, redis_client)
     acted = acted_before_as_of(engine)
-    popular = set(decode_slate(slates[b"popular"][bucket_name(bucket_of(AS_OF)).encode()]))
+    popular = set(decode_slate(slates[b"popular"][bucket_field(bucket_of(AS_OF)).encode()]))
     client = create_app(ServerSettings(), redis_client).test_client()
     users = sorted({user for user, _ in acted}, key=int)
     spared = 0
@@ -327,7 +327,7 @@ def test_a_baseline_can_be_published_by_a_setting(settings: BatchSettings, engin
     manifest, slates = publish(settings.model_copy(update={"ranker": "popular_24h"}), engine, redis_client)
     assert manifest.ranker == "popular_24h"
     assert manifest.model_digest == ""
-    popular = decode_slate(slates[b"popular"][bucket_name(bucket_of(AS_OF)).encode()])[:8]
+    popular = decode_slate(slates[b"popular"][bucket_field(bucket_of(AS_OF)).encode()])[:8]
     with engine.connect() as connection:
         query = "SELECT post_id, count(*) FROM feed_data WHERE timestamp >= :a AND timestamp < :b GROUP BY 1"
         rows = connection.execute(text(query), between(AS_OF - timedelta(days=1), AS_OF)).all()
@@ -391,7 +391,7 @@ def test_a_run_beats_popularity_by_what_users_would_like(
     oracle, hour = Oracle.load(network / "oracle.npz"), int(AS_OF.timestamp()) // 3600
 
     def likes(manifest: Manifest) -> float:
-        slates, bucket = slates_of(redis_client, manifest), bucket_name(bucket_of(AS_OF)).encode()
+        slates, bucket = slates_of(redis_client, manifest), bucket_field(bucket_of(AS_OF)).encode()
         users = [key for key in slates if key.startswith(b"user:")]
         posts = [[int(post) for post in decode_slate(slates[key][bucket])[:5]] for key in users]
         ids = np.array([int(key.removeprefix(b"user:")) for key in users])

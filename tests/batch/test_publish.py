@@ -12,7 +12,7 @@ from batch.encode import IdsEncoder
 from batch.publish import (
     Shared,
     acted_in_shared,
-    bucket_names,
+    bucket_fields,
     post_rows,
     shared_rows,
     unlink_old,
@@ -24,7 +24,7 @@ from slates.bucket import parse_bucket
 from slates.keys import Keys
 
 KEYS = Keys()
-NAMES = ["2021-12-20T15", "2021-12-20T16"]
+NAMES = ["2021122015", "2021122016"]
 POSTS = ("7", "with space", "a:b", "100%", "пост", "{x}", "%20")
 USERS = ("1", "Ann Lee", "u:2", "50%", "ключ")
 
@@ -84,9 +84,9 @@ def test_a_users_hash_holds_a_slate_for_each_bucket_and_the_segment_if_there_is_
     assert rows_of(chunk, make_shared(), NOBODY_ACTED) == [
         (
             "hourfeed:gen:g:user:Ann%20Lee",
-            {"2021-12-20T15": b"7 a%3Ab", "2021-12-20T16": b"a%3Ab 7", "segment": b"old & wise"},
+            {"2021122015": b"7 a%3Ab", "2021122016": b"a%3Ab 7", "segment": b"old & wise"},
         ),
-        ("hourfeed:gen:g:user:u%3A2", {"2021-12-20T15": b"7", "2021-12-20T16": b""}),
+        ("hourfeed:gen:g:user:u%3A2", {"2021122015": b"7", "2021122016": b""}),
     ]
 
 
@@ -146,7 +146,7 @@ def test_a_posts_hash_holds_text_and_topic_of_the_wanted_posts_alone() -> None:
 
 
 def test_buckets_are_named_over_midnight() -> None:
-    assert bucket_names(parse_bucket("2021-12-31T23"), 2) == ["2021-12-31T23", "2022-01-01T00"]
+    assert bucket_fields(parse_bucket("2021-12-31T23"), 2) == ["2021123123", "2022010100"]
 
 
 def test_unlinking_reaches_the_keys_of_users_and_segments_with_any_name(redis_client: Redis) -> None:

@@ -112,7 +112,7 @@ def test_the_page_tells_readers_to_ask_for_the_fields_that_the_server_asks_for()
     lookup._view = View(shown_manifest(), {}, None)
     lookup._pointer_seen_at = math.inf
     lookup.feed("201", shown_manifest().first_bucket, 1)
-    redis.hmget.assert_called_once_with(Keys().user(G, "201"), ("2021-12-20T15", *asked.split()[1:]))
+    redis.hmget.assert_called_once_with(Keys().user(G, "201"), ("2021122015", *asked.split()[1:]))
 
 
 def test_the_page_shows_slates_as_the_codec_writes_and_reads_them() -> None:

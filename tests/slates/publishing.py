@@ -21,7 +21,7 @@ from slates.standing import read_standing
 KEYS = Keys()
 AS_OF = datetime(2021, 12, 20, 15, tzinfo=UTC)
 FIRST_BUCKET = bucket_of(AS_OF)
-BUCKETS = ("2021-12-20T15", "2021-12-20T16")
+BUCKETS = ("2021122015", "2021122016")
 USERS = tuple(f"u{number}" for number in range(10))
 FIELDS = 10 * 3 + 2 + 2
 """Ten users with two slates and a segment each, two popular slates, two of the segment."""

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slates.bucket import bucket_name, bucket_of, bucket_start, nearest_same_hour, parse_bucket
+from slates.bucket import (
+    bucket_field,
+    bucket_name,
+    bucket_of,
+    bucket_start,
+    nearest_same_hour,
+    parse_bucket,
+    parse_field,
+)
 from slates.errors import CodecError
 
 FIRST_OF_ALL = bucket_of(datetime(1, 1, 1, tzinfo=UTC))
@@ -103,3 +111,15 @@ def test_the_nearest_is_what_a_search_finds(bucket: int, first: int, more: int) 
     same_hour = [other for other in everything if (other - bucket) % 24 == 0]
     expected = min(same_hour or everything, key=lambda other: abs(other - bucket))
     assert nearest_same_hour(bucket, first, first + more) == expected
+
+
+def test_the_field_of_a_bucket_is_a_whole_number_that_people_can_read() -> None:
+    assert bucket_field(parse_bucket("2021-12-20T15")) == "2021122015"
+    assert parse_field("2021122015") == parse_bucket("2021-12-20T15")
+    assert parse_field(bucket_field(FIRST_OF_ALL)) == FIRST_OF_ALL
+
+
+@pytest.mark.parametrize("field", ["2021-12-20T15", "202112201", "2021122024", "20211220155", "", "segment"])
+def test_other_fields_are_refused_by_name(field: str) -> None:
+    with pytest.raises(CodecError, match=f"'{field}' is not the field of a bucket"):
+        parse_field(field)
