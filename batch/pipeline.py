@@ -44,8 +44,8 @@ from batch.text.encoder import TextEncoder
 from batch.text.fit import CACHE, TextOptions, fit_encoder
 from batch.train import Training, enough, train_trees
 from slates import packed
+from slates.cluster import keys_of
 from slates.generations import GenerationWriter, listpack_warning, new_generation_id
-from slates.keys import Keys
 from slates.lock import RunLock
 from slates.manifest import Manifest
 
@@ -118,7 +118,7 @@ def run_batch(
     """
     from batch.gate import judge  # not at the top: its replay runs the stages below
 
-    keys, clock = Keys(settings.prefix), _Clock()
+    keys, clock = keys_of(redis, settings.prefix), _Clock()
     with RunLock(redis, keys) as lock:
         with clock.stage("read"):
             tables = read_at(settings, engine, as_of, report, full_refresh=full_refresh)
@@ -338,7 +338,7 @@ def _publish(
     *,
     force: bool,
 ) -> Manifest:
-    view, keys, keep = ranked.view, Keys(settings.prefix), settings.keep_generations
+    view, keys, keep = ranked.view, keys_of(redis, settings.prefix), settings.keep_generations
     tables = view.history.tables
     manifest = _manifest(settings, lock.seq, ranked)
     names = publish.bucket_fields(manifest.first_bucket, settings.hours)

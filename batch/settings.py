@@ -61,7 +61,11 @@ class BatchSettings(BaseSettings):
     database_url: str | None = Field(
         None, validation_alias="DATABASE_URL", description="Postgres; SQLite in the state folder without it"
     )
-    redis_url: str | None = Field(None, validation_alias="REDIS_URL", description="an embedded server without it")
+    redis_url: str | None = Field(
+        None,
+        validation_alias="REDIS_URL",
+        description="an embedded server without it; redis+cluster://… is a Redis Cluster",
+    )
     state: Path = Field(
         Path(".hourfeed"),
         description="folder of embedded services, models, known text vectors, event log and quarantine files",

@@ -69,13 +69,15 @@ def open_redis(settings: BatchSettings, *, only_look: bool = False) -> Iterator[
 @contextmanager
 def _named_failures() -> Iterator[None]:
     """Turn what redis-py raises where a server cannot be reached into a sentence; URL and password stay out of it."""
-    from redis.exceptions import AuthenticationError, ConnectionError, TimeoutError  # noqa: A004 - redis-py's names
+    from redis.exceptions import AuthenticationError
+
+    from slates.circuit import REDIS_AWAY
 
     try:
         yield
     except AuthenticationError as error:
         msg = "Redis refused the user or password of REDIS_URL"
         raise SlatesError(msg) from error
-    except (ConnectionError, TimeoutError) as error:
+    except REDIS_AWAY as error:
         msg = f"Redis does not answer ({error}); is the server that REDIS_URL names running?"
         raise SlatesError(msg) from error

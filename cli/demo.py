@@ -13,8 +13,8 @@ from demo.network import make_users
 from demo.parameters import Parameters
 from demo.simulate import Summary
 from server.settings import ServerSettings
+from slates.cluster import keys_of
 from slates.generations import live_generation
-from slates.keys import Keys
 
 _STALE = timedelta(hours=12)
 _FRESH_ENOUGH = timedelta(hours=1)
@@ -36,7 +36,7 @@ def command(port: int, users: int) -> None:
         parameters = Parameters(users=users, end=datetime.now(UTC))
         network = _network(settings, parameters)
         somebody = str(make_users(parameters).user_id[users // 2])
-        live = live_generation(redis, Keys(settings.prefix))
+        live = live_generation(redis, keys_of(redis, settings.prefix))
         now = datetime.now(UTC).replace(microsecond=0)
         if live is None or live.users != network.users or now - live.as_of > _FRESH_ENOUGH:
             click.echo(summary(publish_once(settings, now)))

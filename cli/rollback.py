@@ -4,8 +4,8 @@ import click
 
 from batch.settings import BatchSettings
 from cli.context import open_redis, read_settings
+from slates.cluster import keys_of
 from slates.generations import rollback
-from slates.keys import Keys
 
 
 @click.command("rollback")
@@ -14,5 +14,5 @@ def command(generation: str | None) -> None:
     """Make GENERATION live, or without one the generation that was live before this one."""
     settings = read_settings(BatchSettings)
     with open_redis(settings, only_look=True) as redis:
-        live = rollback(redis, Keys(settings.prefix), generation)
+        live = rollback(redis, keys_of(redis, settings.prefix), generation)
     click.echo(f"generation {live.id} is live (as of {live.as_of:%Y-%m-%dT%H:%M:%SZ})")

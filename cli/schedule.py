@@ -11,8 +11,8 @@ import click
 from batch.schedule import build_scheduler, is_overdue, parse_cron
 from batch.settings import BatchSettings
 from cli.context import open_redis, read_settings
+from slates.cluster import keys_of
 from slates.generations import list_generations
-from slates.keys import Keys
 
 
 @click.command("schedule")
@@ -27,7 +27,9 @@ def command(cron: str | None) -> None:
     runs = _Runs()
     with open_redis(settings) as redis:  # an embedded server stays up between the runs
         begun = [
-            manifest.started_at for manifest in list_generations(redis, Keys(settings.prefix)) if manifest.built_at
+            manifest.started_at
+            for manifest in list_generations(redis, keys_of(redis, settings.prefix))
+            if manifest.built_at
         ]
         overdue = is_overdue(trigger, max(begun, default=None), datetime.now(UTC))
         scheduler = build_scheduler(trigger, runs.run, now_too=overdue)

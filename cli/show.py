@@ -7,9 +7,9 @@ import click
 from batch.settings import BatchSettings
 from cli.context import open_redis, parse_time, read_settings
 from slates.bucket import bucket_name, bucket_of
+from slates.cluster import keys_of
 from slates.errors import NoGenerationError
 from slates.generations import read_manifest
-from slates.keys import Keys
 from slates.lookup import Lookup
 from slates.posts import read_posts
 from slates.verdict import verdict_line
@@ -27,9 +27,9 @@ def command() -> None:
 def show_user(user_id: str, at: str | None, limit: int) -> None:
     """Show what USER_ID is served at a time, and from which slate."""
     settings = read_settings(BatchSettings)
-    keys = Keys(settings.prefix)
     moment = parse_time("--at", at) if at else datetime.now(UTC)
     with open_redis(settings, only_look=True) as redis:
+        keys = keys_of(redis, settings.prefix)
         feed = Lookup(redis, keys).feed(user_id, bucket_of(moment), limit)
         posts = read_posts(redis, keys, feed.post_ids)
         manifest = read_manifest(redis, keys, feed.generation)
@@ -47,7 +47,7 @@ def show_post(post_id: str) -> None:
     """Show the text and topic of POST_ID as they are served."""
     settings = read_settings(BatchSettings)
     with open_redis(settings, only_look=True) as redis:
-        posts = read_posts(redis, Keys(settings.prefix), [post_id])
+        posts = read_posts(redis, keys_of(redis, settings.prefix), [post_id])
     if post_id not in posts:
         msg = (
             f"Redis holds no post {post_id!r}; posts are written by `hourfeed batch` when they exist at its as-of time"

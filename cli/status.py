@@ -7,8 +7,8 @@ import click
 from batch.settings import BatchSettings
 from cli.context import open_redis, read_settings
 from slates.bucket import bucket_name
+from slates.cluster import keys_of
 from slates.generations import list_generations, live_generation
-from slates.keys import Keys
 from slates.manifest import Manifest
 from slates.verdict import verdict_line
 
@@ -17,8 +17,8 @@ from slates.verdict import verdict_line
 def command() -> None:
     """Say which generation is live, and list the others. Exit status 1 where none is live."""
     settings = read_settings(BatchSettings)
-    keys = Keys(settings.prefix)
     with open_redis(settings, only_look=True) as redis:
+        keys = keys_of(redis, settings.prefix)
         live, held = live_generation(redis, keys), list_generations(redis, keys)
     if live is None:
         click.echo("no generation is live; publish one with `hourfeed batch`")

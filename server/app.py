@@ -12,8 +12,8 @@ from server.parameters import ParameterError
 from server.recommendations import recommendation_routes, render_post
 from server.settings import ServerSettings
 from slates.client import RedisError, connect
+from slates.cluster import keys_of
 from slates.errors import SlatesError
-from slates.keys import Keys
 from slates.lookup import Lookup, NoFeedError
 from slates.posts import PostShelf
 
@@ -29,7 +29,7 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
     settings = settings or ServerSettings()
     if redis is None:
         redis = connect(settings.redis_url or DEFAULT_REDIS_URL, timeout_s=settings.redis_timeout_s, retries=1)
-    keys = Keys(settings.prefix)
+    keys = keys_of(redis, settings.prefix)
     shelf = PostShelf(redis, keys, render_post)
     lookup = Lookup(redis, keys, settings.pointer_ttl_s, on_view=shelf.restock)
 

@@ -4,11 +4,12 @@ import threading
 import time
 from collections.abc import Callable
 
+from redis.exceptions import ClusterDownError, RedisClusterException
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-REDIS_AWAY = (RedisConnectionError, RedisTimeoutError)
-"""What redis-py raises when Redis cannot be reached, is loading, or does not answer in time."""
+REDIS_AWAY = (RedisConnectionError, RedisTimeoutError, ClusterDownError, RedisClusterException)
+"""What redis-py raises when Redis cannot be reached, is loading, does not answer in time, or is a cluster in parts."""
 
 
 class Circuit:

@@ -1,30 +1,56 @@
 """Opens the connection to Redis; no other room does."""
 
-from redis import Redis
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from redis import Redis, RedisCluster
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from slates.circuit import REDIS_AWAY
+from slates.cluster import ClusterClient
 from slates.errors import SlatesError
 
-__all__ = ["RedisError", "connect"]
+__all__ = ["REDIS_AWAY", "RedisError", "connect"]
+
+_CLUSTER = "+cluster"
 
 
 def connect(url: str, *, timeout_s: float = 5.0, retries: int = 3) -> Redis:
     """Return a client for `url` that answers bytes, gives up after `timeout_s` and retries broken connections.
 
-    Nothing is sent before the first command. Raises SlatesError when the URL itself is wrong.
+    `redis+cluster://` and `rediss+cluster://` name any node of a Redis Cluster (see slates.cluster for what its client
+    lacks). Nothing is sent before the first command. Raises SlatesError when the URL itself is wrong.
     """
+    retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries)
+    options: dict[str, Any] = {
+        "protocol": 2,
+        "decode_responses": False,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "retry": retry,
+        "health_check_interval": 30,
+    }
     try:
-        return Redis.from_url(
-            url,
-            protocol=2,
-            decode_responses=False,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries),
-            health_check_interval=30,
-        )
+        parts = urlsplit(url)
+        if not parts.scheme.endswith(_CLUSTER):
+            return Redis.from_url(url, **options)
+        return cast("Redis", _cluster(url, parts.scheme.removesuffix(_CLUSTER), parts.path, options))
     except ValueError as error:
-        msg = "REDIS_URL is not a Redis URL; it looks like redis://127.0.0.1:6379/0, rediss://… or unix:///path"
+        msg = (
+            "REDIS_URL is not a Redis URL; it looks like redis://127.0.0.1:6379/0, rediss://…, unix:///path or "
+            "redis+cluster://127.0.0.1:6379"
+        )
         raise SlatesError(msg) from error
+
+
+def _cluster(url: str, scheme: str, path: str, options: dict[str, Any]) -> ClusterClient:
+    if scheme not in {"redis", "rediss"}:
+        msg = f"{scheme} is no scheme of a cluster"
+        raise ValueError(msg)
+    if path not in {"", "/", "/0"}:
+        msg = f"a Redis Cluster has no database {path[1:]!r}, only 0; give several tenants a prefix each"
+        raise SlatesError(msg)
+    plain = f"{scheme}:{url.partition(':')[2]}"
+    return ClusterClient(lambda: RedisCluster.from_url(plain, **options))

@@ -55,10 +55,8 @@ def hash_entry(key: str, body: bytes, n_fields: int, ttl_s: float, *, value_byte
     EXPIRE it would leave a key for ever. One transaction for many keys would make readers wait for all of them, and a
     script takes Redis twice as long.
     """
-    name = bulk(key.encode())
     hset = b"*%d\r\n$4\r\nHSET\r\n" % (2 + 2 * n_fields)
-    expire = command(b"EXPIRE", key.encode(), b"%d" % expiry_s(key, ttl_s))
-    commands = b"".join((_MULTI, hset, name, body, expire, _EXEC))
+    commands = b"".join((_MULTI, hset, bulk(key.encode()), body, _expire(key, ttl_s), _EXEC))
     return Entry(key, commands, False, n_fields, n_fields, value_bytes, longest)
 
 
@@ -75,6 +73,15 @@ def string_entry(key: str, value: bytes, ttl_s: float, *, values: int = 1) -> En
     """Write a string, which takes its TTL in the same command."""
     commands = command(b"SET", key.encode(), value, b"EX", b"%d" % expiry_s(key, ttl_s))
     return Entry(key, commands, True, len(value), values, len(value))
+
+
+def set_command(key: str, member: bytes, ttl_s: float) -> bytes:
+    """Write what adds to a set, and gives it its TTL anew; it gets four replies."""
+    return b"".join((_MULTI, command(b"SADD", key.encode(), member), _expire(key, ttl_s), _EXEC))
+
+
+def _expire(key: str, ttl_s: float) -> bytes:
+    return command(b"EXPIRE", key.encode(), b"%d" % expiry_s(key, ttl_s))
 
 
 def _to_bytes(value: str | bytes) -> bytes:

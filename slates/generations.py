@@ -10,6 +10,7 @@ from typing import Any, cast
 from redis import Redis
 from redis.exceptions import RedisError, WatchError
 
+from slates.cluster import control
 from slates.entry import Row, expiry_s
 from slates.errors import CodecError, NoGenerationError, SlatesError
 from slates.keys import Keys
@@ -68,7 +69,7 @@ def rollback(redis: Redis, keys: Keys, to: str | None = None) -> Manifest:
 
     Raises NoGenerationError when it cannot be served, SlatesError when a run publishes at the same instant.
     """
-    with refusal_explained(), redis.pipeline() as transaction:
+    with refusal_explained(), control(redis, keys).pipeline() as transaction:
         pipeline = cast("Any", transaction)
         pipeline.watch(keys.current)
         live_id = read_live_id(pipeline, keys)
@@ -134,7 +135,7 @@ def retire(
 
 def _unlink(redis: Redis, keys: Keys, name: str, user_ids: Sequence[str], segments: Sequence[str], batch: int) -> bool:
     """Unlink a generation unless somebody makes it live meanwhile; say whether it went."""
-    with redis.pipeline() as pipeline:
+    with control(redis, keys).pipeline() as pipeline:
         cast("Any", pipeline).watch(keys.current)
         if read_live_id(pipeline, keys) == name:
             return False

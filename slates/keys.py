@@ -18,33 +18,41 @@ def unescape_id(escaped: str) -> str:
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys under one prefix; several prefixes share one Redis."""
+    """The keys under one prefix; several prefixes share one Redis.
+
+    `tagged` is for Redis Cluster: the prefix is in braces where keys change together, so that they share a slot.
+    """
 
     prefix: str = "hourfeed"
+    tagged: bool = False
+
+    @property
+    def _together(self) -> str:
+        return f"{{{self.prefix}}}" if self.tagged else self.prefix
 
     @property
     def current(self) -> str:
         """Name the string that holds the id of the live generation."""
-        return f"{self.prefix}:current"
+        return f"{self._together}:current"
 
     @property
     def generations(self) -> str:
         """Name the sorted set of generation ids; the score is the start of the run, seconds since 1970."""
-        return f"{self.prefix}:generations"
+        return f"{self._together}:generations"
 
     @property
     def lock(self) -> str:
         """Name the string that lets one batch run at a time."""
-        return f"{self.prefix}:lock"
+        return f"{self._together}:lock"
 
     @property
     def seq(self) -> str:
         """Name the counter whose value fences a run."""
-        return f"{self.prefix}:seq"
+        return f"{self._together}:seq"
 
     def generation(self, generation: str) -> str:
         """Name the hash with a generation's manifest."""
-        return f"{self.prefix}:gen:{generation}"
+        return f"{self._together}:gen:{generation}"
 
     def user(self, generation: str, user_id: str) -> str:
         """Name the hash of one user: bucket → slate, and the fields of slates.codec beside."""

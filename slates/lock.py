@@ -14,6 +14,8 @@ from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError, WatchError
 
+from slates.circuit import REDIS_AWAY
+from slates.cluster import control
 from slates.errors import LockHeldError, StaleRunError
 from slates.keys import Keys
 from slates.refusal import refusal_explained
@@ -60,7 +62,7 @@ class RunLock:
         self._renewer.join()
         try:
             self._release()
-        except RedisError:
+        except (RedisError, *REDIS_AWAY):
             if error is None:
                 raise
 
@@ -82,7 +84,7 @@ class RunLock:
             if holder == self.value:
                 return  # the connection broke before the answer, and redis-py asked again
             if holder is not None and _is_dead_here(holder):
-                replace_if(self._redis, self._keys.lock, holder, None)
+                replace_if(control(self._redis, self._keys), self._keys.lock, holder, None)
             elif time.monotonic() > deadline:
                 msg = (
                     f"another batch holds {self._keys.lock} ({_who(holder)}); wait for it, or look at `hourfeed status`"
@@ -92,7 +94,7 @@ class RunLock:
                 time.sleep(_POLL_S)
 
     def _release(self) -> None:
-        replace_if(self._redis, self._keys.lock, self.value, None)
+        replace_if(control(self._redis, self._keys), self._keys.lock, self.value, None)
 
     def _lost(self) -> str:
         return f"run {self.seq} lost {self._keys.lock} (paused too long, or taken over), so it publishes nothing"
@@ -100,9 +102,10 @@ class RunLock:
     def _renew(self) -> None:
         while not self._stop.wait(self._ttl_ms / 3000):
             try:
-                if not replace_if(self._redis, self._keys.lock, self.value, self.value, self._ttl_ms):
+                node = control(self._redis, self._keys)
+                if not replace_if(node, self._keys.lock, self.value, self.value, self._ttl_ms):
                     return
-            except RedisError:
+            except (RedisError, *REDIS_AWAY):
                 continue  # a later renewal may still be in time, and flip checks in any case
 
 

@@ -3,21 +3,36 @@
 from collections.abc import Sequence
 from typing import Any
 
-from redis import Redis
-from redis.exceptions import ResponseError
+from redis import Redis, RedisCluster
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import AskError, ClusterDownError, RedisClusterException, ResponseError, TryAgainError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from slates.cluster import by_node, cluster_of
 
 Ready = tuple[str, bytes, int]
 """A key, the commands for it as bytes, and how many replies they get."""
+
+_TRIES = 8
+_MOVING = (AskError, ClusterDownError, TryAgainError, RedisClusterException, RedisConnectionError, RedisTimeoutError)
+"""What a cluster answers while slots move or a node is replaced; a MovedError is an AskError."""
 
 
 def send(redis: Redis, batch: Sequence[Ready]) -> list[Any]:
     """Send commands that may be carried out twice; return the last reply for each key.
 
-    A broken connection is tried again as the client is set up to. Raises the first error that Redis answers, within
-    a transaction too.
+    A broken connection is tried again as the client is set up to, and so are nodes of a cluster that change. Raises
+    the first error that Redis answers, within a transaction too.
     """
-    pool = redis.connection_pool
-    connection: Any = pool.get_connection()
+    cluster = cluster_of(redis)
+    if cluster is not None:
+        retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), _TRIES, supported_errors=_MOVING)
+        return retry.call_with_retry(
+            lambda: _send_to_nodes(cluster, batch), lambda _error: cluster.nodes_manager.initialize()
+        )
+    connection: Any = redis.connection_pool.get_connection()
     try:
         replies = connection.retry.call_with_retry(
             lambda: _exchange(connection, batch), lambda _error: connection.disconnect()
@@ -26,11 +41,55 @@ def send(redis: Redis, batch: Sequence[Ready]) -> list[Any]:
         connection.disconnect()  # what it may still answer belongs to nobody
         raise
     finally:
-        pool.release(connection)
-    return last_replies(batch, replies)
+        redis.connection_pool.release(connection)
+    return _last_replies(batch, replies)
 
 
-def last_replies(batch: Sequence[Ready], replies: Sequence[Any]) -> list[Any]:
+def _send_to_nodes(cluster: RedisCluster, batch: Sequence[Ready]) -> list[Any]:
+    """Send to all nodes before any is waited for."""
+    last: list[Any] = [None] * len(batch)
+    open_: list[tuple[Redis, Any, list[int], list[Ready]]] = []
+    try:
+        for node, places in by_node(cluster, (key for key, _, _ in batch)).items():
+            connection: Any = node.connection_pool.get_connection()
+            part = [batch[place] for place in places]
+            open_.append((node, connection, places, part))
+            _write(connection, part)
+        read = [(places, part, _read(connection, part)) for _, connection, places, part in open_]
+    except BaseException:
+        for _, connection, _, _ in open_:
+            connection.disconnect()
+        raise
+    finally:
+        for node, connection, _, _ in open_:
+            node.connection_pool.release(connection)
+    for places, part, replies in read:
+        for place, reply in zip(places, _last_replies(part, replies), strict=True):
+            last[place] = reply
+    return last
+
+
+def _exchange(connection: Any, batch: Sequence[Ready]) -> list[Any]:
+    _write(connection, batch)
+    return _read(connection, batch)
+
+
+def _write(connection: Any, batch: Sequence[Ready]) -> None:
+    connection.send_packed_command([b"".join([commands for _, commands, _ in batch])])
+
+
+def _read(connection: Any, batch: Sequence[Ready]) -> list[Any]:
+    return [_reply(connection) for _ in range(sum(count for _, _, count in batch))]
+
+
+def _reply(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        return error  # the replies after it must be read all the same
+
+
+def _last_replies(batch: Sequence[Ready], replies: Sequence[Any]) -> list[Any]:
     """Pick the last reply for each key; raise the first error of all."""
     for reply in replies:
         for part in reply if isinstance(reply, list) else (reply,):
@@ -41,15 +100,3 @@ def last_replies(batch: Sequence[Ready], replies: Sequence[Any]) -> list[Any]:
         at += count
         last.append(replies[at])
     return last
-
-
-def _exchange(connection: Any, batch: Sequence[Ready]) -> list[Any]:
-    connection.send_packed_command([b"".join([commands for _, commands, _ in batch])])
-    return [_reply(connection) for _ in range(sum(count for _, _, count in batch))]
-
-
-def _reply(connection: Any) -> Any:
-    try:
-        return connection.read_response()
-    except ResponseError as error:
-        return error  # the replies after it must be read all the same

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from redis import Redis
 from redis.exceptions import WatchError
 
+from slates.cluster import control
 from slates.codec import ACTED_FIELD, encode_slate
-from slates.entry import Entry, Row, expiry_s, row_entry, string_entry
+from slates.entry import Entry, Row, expiry_s, row_entry, set_command, string_entry
 from slates.errors import StaleRunError, VerificationError
 from slates.keys import Keys
 from slates.lock import RunLock
@@ -59,7 +60,7 @@ class GenerationWriter:
     def begin(self) -> None:
         """Register the generation, in the state `writing`."""
         self._lock.check()
-        with refusal_explained(), self._redis.pipeline() as pipeline:
+        with refusal_explained(), control(self._redis, self._keys).pipeline() as pipeline:
             pipeline.zadd(self._keys.generations, {self.manifest.id: self.manifest.started_at.timestamp()})
             _queue_manifest(pipeline, self._keys, self.manifest, self._ttl_s)
             pipeline.execute()
@@ -72,10 +73,8 @@ class GenerationWriter:
         self._samples += entries[:: max(1, len(entries) // _SAMPLES_PER_SHARD)]
         self.written.longest = max([self.written.longest, *(entry.longest for entry in entries)])
         shards_key = self._keys.shards(self.manifest.id)
-        with refusal_explained(), self._redis.pipeline() as pipeline:
-            pipeline.sadd(shards_key, shard)
-            pipeline.expire(shards_key, expiry_s(shards_key, self._ttl_s))
-            pipeline.execute()
+        with refusal_explained():
+            send(self._redis, [(shards_key, set_command(shards_key, b"%d" % shard, self._ttl_s), 4)])
         self.shards.add(shard)
 
     def write_shared(self, rows: Iterable[Row]) -> None:
@@ -117,7 +116,7 @@ class GenerationWriter:
         """
         for _ in range(_FLIP_TRIES):
             try:
-                with refusal_explained(), self._redis.pipeline() as pipeline:
+                with refusal_explained(), control(self._redis, self._keys).pipeline() as pipeline:
                     return self._flip_in(pipeline, manifest)
             except WatchError:
                 continue  # the lock was renewed, somebody rolled back, or the connection broke: look again

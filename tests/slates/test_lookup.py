@@ -243,7 +243,7 @@ def test_a_slate_that_repeats_a_post_is_shown_without_the_repeat(redis: FakeRedi
 
 def test_a_broken_slate_is_passed_over(redis: FakeRedis, lookup: Lookup) -> None:
     TUESDAY.publish(redis)
-    redis.hset(KEYS.user("tuesday", "7"), "2021-12-20T12", b"1  \xff")
+    redis.hset(KEYS.user("tuesday", "7"), "2021122012", b"1  \xff")
     assert lookup.feed("7", NOON, limit=3).rung == "segment"
 
 
