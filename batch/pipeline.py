@@ -28,6 +28,7 @@ from batch.features.orders import Orders
 from batch.features.segments import build_segments
 from batch.features.view import History, View, build_history
 from batch.features.vocabulary import learn
+from batch.forecast import refuse_to_fill_redis
 from batch.model import Model, load_model, remove_old_models, save_model
 from batch.neural.examples import gather_examples
 from batch.neural.train import import_torch, train_network
@@ -125,6 +126,11 @@ def run_batch(
         with clock.stage("features"):
             saved = load_model(model_path, settings.state / CACHE) if model_path else None
             history = prepare_history(settings, tables, saved, tables.as_of_s)
+        with clock.stage("room"):
+            # What died half-written goes first, so that it takes no room from what comes.
+            segments, keep, at_once = history.segments.names, settings.keep_generations, settings.publish_batch
+            publish.unlink_old(redis, keys, keep, tables, segments, at_once, lock.seq)
+            refuse_to_fill_redis(settings, redis, keys, tables, segments)
         ranker: str = settings.ranker
         verdict, refresh_s = None, _refresh_s(settings, as_of)
         if ranker in TRAINED and saved is None and settings.gate_days:
@@ -359,8 +365,6 @@ def _publish(
     chunks = make_slates(ranked.scorer, view, acted, settings.hours, settings.top_n, rules_of(settings))
     in_shared = publish.acted_in_shared(acted, shared, view.n_posts)
     with clock.stage("publish"):
-        # What died half-written goes first, so that it takes no room from what comes.
-        publish.unlink_old(redis, keys, keep, tables, shared, settings.publish_batch, lock.seq)
         writer.begin()
         writer.write_posts(publish.post_rows(keys, tables.posts, view.pool))
         writer.write_shared(publish.shared_rows(keys, manifest.id, tables.posts, shared, names))
@@ -393,7 +397,7 @@ def _publish(
             seconds=dict(clock.seconds),
         )
         live = writer.flip(finished)
-    publish.unlink_old(redis, keys, keep, tables, shared, settings.publish_batch)
+    publish.unlink_old(redis, keys, keep, tables, shared.segment_names, settings.publish_batch)
     return live
 
 

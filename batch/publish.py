@@ -80,8 +80,8 @@ def bucket_fields(first_bucket: int, hours: int) -> list[str]:
 
 
 def unlink_old(
-    redis: Redis, keys: Keys, keep: int, tables: Tables, shared: Shared, batch: int, run: int | None = None
+    redis: Redis, keys: Keys, keep: int, tables: Tables, segments: Sequence[str], batch: int, run: int | None = None
 ) -> list[str]:
     """Unlink generations that are beyond those to keep; return their ids. `run` as in slates.generations.retire."""
     user_ids = map(str, tables.users.ids)  # looked at only where a generation has to go
-    return retire(redis, keys, keep=keep, user_ids=user_ids, segments=shared.segment_names, batch=batch, run=run)
+    return retire(redis, keys, keep=keep, user_ids=user_ids, segments=segments, batch=batch, run=run)

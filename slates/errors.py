@@ -23,3 +23,7 @@ class VerificationError(SlatesError):
 
 class NoGenerationError(SlatesError):
     """There is no such generation."""
+
+
+class NoRoomError(SlatesError):
+    """Redis lacks the memory for a run, or would evict what it writes."""

@@ -20,7 +20,7 @@ PACKAGES = {
     "slates": {"redis"},
     "server": {"dateutil", "flask", "gunicorn", "orjson", "pydantic", "pydantic_settings", "redis", "werkzeug"},
 }
-PURE = {"bucket", "codec", "entry", "errors", "keys", "manifest", "packed", "resp"}
+PURE = {"bucket", "codec", "entry", "errors", "forecast", "keys", "manifest", "packed", "resp"}
 STAGES = {"read", "candidates", "cases", "train", "rank", "slate", "publish"}
 STAGES_MAY_IMPORT = {"slate": {"rank"}, "publish": {"slate"}, "train": {"cases"}}
 """Beside types: a slate is picked from a scorer's parts, cases are what is trained on, chunks what is published."""

@@ -11,8 +11,10 @@ from redis import Redis
 from sqlalchemy import Engine, text
 
 from batch.errors import BatchError
+from batch.features.segments import build_segments
+from batch.forecast import sizes_of
 from batch.gate import Verdict
-from batch.pipeline import FALLBACK_RANKER, run_batch
+from batch.pipeline import FALLBACK_RANKER, read_at, run_batch
 from batch.rank import make_scorer
 from batch.settings import BatchSettings
 from demo.oracle import Oracle
@@ -22,9 +24,12 @@ from server.app import create_app
 from server.settings import ServerSettings
 from slates.bucket import bucket_field, bucket_of
 from slates.codec import ACTED_FIELD, SEGMENT_FIELD, decode_slate
+from slates.errors import NoRoomError
+from slates.forecast import generation_bytes
 from slates.generations import live_generation
 from slates.keys import Keys
 from slates.manifest import Manifest
+from slates.room import read_store
 from source.engine import open_engine
 from source.schema import SourceSchema
 from source.write import write_rows
@@ -400,3 +405,35 @@ def test_a_run_beats_popularity_by_what_users_would_like(
     trained = likes(publish(settings, engine, redis_client)[0])
     popular = likes(publish(settings.model_copy(update={"ranker": "popular_all"}), engine, redis_client)[0])
     assert trained > 1.05 * popular
+
+
+def test_a_run_that_redis_has_no_room_for_ends_before_its_work_and_says_what_to_do(
+    settings: BatchSettings, engine: Engine, redis_client: Redis
+) -> None:
+    settings = settings.model_copy(update={"ranker": "popular_24h"})
+    live, _ = publish(settings, engine, redis_client)
+    before = {key.decode() for key in redis_client.scan_iter()}
+    used = int(redis_client.info("memory")["used_memory"])
+    notes = Notes()
+    redis_client.config_set("maxmemory", used + 100_000)
+    try:
+        with pytest.raises(NoRoomError, match=r"3 more generations of .* Set maxmemory to"):
+            run_batch(settings, engine, redis_client, AS_OF, notes)
+    finally:
+        redis_client.config_set("maxmemory", 0)
+    assert notes.stages == {"read"}
+    assert {key.decode() for key in redis_client.scan_iter()} == before
+    assert redis_client.get(KEYS.current) == live.id.encode()
+
+
+def test_a_runs_forecast_is_within_fifteen_per_cent_of_its_generation(
+    settings: BatchSettings, engine: Engine, redis_client: Redis
+) -> None:
+    settings = settings.model_copy(update={"ranker": "popular_24h", "hours": 24, "top_n": 20})
+    tables = read_at(settings, engine, AS_OF, Notes())
+    segments = build_segments(tables.users).names
+    live, slates = publish(settings, engine, redis_client)
+    keys = [KEYS.generation(live.id).encode() + b":" + name for name in slates]
+    taken = sum(int(redis_client.memory_usage(key, samples=0) or 0) for key in keys)
+    forecast = generation_bytes(sizes_of(settings, tables, segments), read_store(redis_client))
+    assert forecast / taken == pytest.approx(1, abs=0.15)

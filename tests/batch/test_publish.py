@@ -163,6 +163,6 @@ def test_unlinking_reaches_the_keys_of_users_and_segments_with_any_name(redis_cl
         redis_client.zadd(KEYS.generations, {generation: seq})
         assert len(rows) == 9
     redis_client.set(KEYS.current, "g3")
-    assert unlink_old(redis_client, KEYS, 2, tables, shared, 3) == ["g1"]
+    assert unlink_old(redis_client, KEYS, 2, tables, shared.segment_names, 3) == ["g1"]
     left = Counter(key.decode().split(":")[2] for key in redis_client.scan_iter("hourfeed:gen:*"))
     assert left == {"g2": 9, "g3": 9}
