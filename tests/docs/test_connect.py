@@ -115,7 +115,7 @@ def test_a_database_with_names_and_ids_of_its_own_is_read_by_a_role_that_may_onl
     assert live.ranker == "popular_24h"  # the log is too short to train on
 
     def slate(user: str) -> list[str]:
-        return cast("bytes", redis_client.hget(Keys().user(live.id, user), "2024-05-01T13")).decode().split()
+        return cast("bytes", redis_client.hget(Keys().user(live.id, user), "2024050113")).decode().split()
 
     # OLD has two events, NEW one, OWN none in time. DOWN is hidden, LATER is not online.
     assert slate(ANN) == [OLD, NEW]  # not her own; what she has only seen may come again
