@@ -176,10 +176,11 @@ def server_cpu_s(redis: Redis) -> float:
 
 
 def used_memory(redis: Redis) -> int:
-    """Return Redis's figure once nothing is left to be freed in the background."""
+    """Return Redis's figure without buffers, once nothing is left to be freed in the background."""
     while redis.info("memory")["lazyfree_pending_objects"]:
         time.sleep(0.01)
-    return int(redis.info("memory")["used_memory"] - redis.info("memory")["mem_aof_buffer"])
+    found = redis.info("memory")
+    return int(found["used_memory"] - found["mem_not_counted_for_evict"] - found["mem_clients_normal"])
 
 
 @contextlib.contextmanager

@@ -78,8 +78,8 @@ def _room_of(node: Redis) -> Room:
     while found.get("lazyfree_pending_objects") and time.monotonic() < deadline:
         time.sleep(0.02)
         found = node.info("memory")
-    used, most = int(found["used_memory"]), int(found.get("maxmemory", 0))
-    return Room(used, most, str(found.get("maxmemory_policy", "noeviction")))
+    used = int(found["used_memory"]) - int(found.get("mem_not_counted_for_evict", 0))  # buffers of replicas and log
+    return Room(used, int(found.get("maxmemory", 0)), str(found.get("maxmemory_policy", "noeviction")))
 
 
 def _mb(size: int) -> str:

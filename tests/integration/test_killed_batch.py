@@ -224,7 +224,7 @@ BEFORE_BEGIN = (b"ZADD", 1), 0
 BEFORE_THE_50TH_USER = (b":user:", 2 * 49 + 1), 49  # a user's key is named by HSET and by EXPIRE
 BEFORE_THE_EXPIRY_OF_THE_50TH_USER = (b":user:", 2 * 49 + 2), 49
 BEFORE_THE_SHARD_IS_NOTED = (b"SADD", 1), 200
-AFTER_VERIFY = (b"hash-max-", 1), 200
+AFTER_VERIFY = (b"hash-max-", 2), 200  # asked for the forecast first
 WITHIN_THE_FLIP = (b"superseded", 1), 200
 
 
