@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from batch.tables import Ints
+from batch.tables import HOUR_S, Ints
 
 
 @njit(cache=True, nogil=True)
@@ -28,6 +28,16 @@ def count_where(index: NDArray[np.int32], counted: NDArray[np.bool_], size: int)
         if counted[place]:
             counts[index[place]] += 1
     return counts
+
+
+@njit(cache=True, nogil=True)
+def count_by_hour(
+    at_s: Ints, post: NDArray[np.int32], counted: NDArray[np.bool_], group: NDArray[np.int32], out: Ints
+) -> None:
+    """Count events where `counted` by hour of day and the group of their post. out : int64 (24, n_groups), zeros."""
+    for place in range(len(at_s)):
+        if counted[place]:
+            out[at_s[place] // HOUR_S % 24, group[post[place]]] += 1
 
 
 @njit(cache=True, nogil=True)

@@ -4,7 +4,8 @@ import numpy as np
 
 from batch.features.registry import feature
 from batch.features.view import View
-from batch.tables import HOUR_S, Floats
+from batch.passes import count_by_hour
+from batch.tables import Floats, Ints
 
 _PRIOR = 10.0
 
@@ -29,10 +30,15 @@ def _topic_code(view: View) -> Floats:
 
 @feature("topic_hour_lift", "topic×bucket", "B", "how many times its average the topic is touched at this hour of day")
 def _topic_hour_lift(view: View, bucket: int) -> Floats:
-    history, past = view.history, slice(0, view.n_events)
-    events = history.tables.events
-    at_hour = (events.at_s[past] // HOUR_S - bucket) % 24 == 0
-    posts = events.post[past][at_hour & history.first[past]]
-    counts = np.bincount(history.topic[posts], minlength=history.n_topics)
+    counts = view.once("first touches by hour and topic", lambda: _by_hour(view))[bucket % 24]
     share = (counts + _PRIOR * view.topic_share) / (counts.sum() + _PRIOR)
     return np.asarray(share / view.topic_share)
+
+
+def _by_hour(view: View) -> Ints:
+    """Count the first touches by hour of day and topic; int64 (24, n_topics)."""
+    history, events = view.history, view.history.tables.events
+    first, topic = history.first[: view.n_events], history.topic.astype(np.int32)
+    counts = np.zeros((24, history.n_topics), dtype=np.int64)
+    count_by_hour(events.at_s[: view.n_events], events.post[: view.n_events], first, topic, counts)
+    return counts
