@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from small_world import make_history, make_tables, random_events
 
+from batch.features.registry import FEATURES
 from batch.features.together import touched_together
 from batch.features.view import View
 from batch.passes import (
@@ -82,3 +83,20 @@ def test_what_was_acted_on_is_every_pair_once_by_user_and_post(actions: tuple[st
     acted = acted_on(view.history, view, actions)
     user = np.repeat(np.arange(9), np.diff(acted.begin))
     assert list(zip(user.tolist(), acted.post.tolist(), strict=True)) == sorted(pairs | {(1, 0), (1, 3)})
+
+
+def test_a_topics_hour_counts_first_touches_at_that_hour_of_any_day() -> None:
+    # Posts 0 and 2 are of topic a, post 1 of none. At 5 h: a first touch of a, one of none, and one more that is no first.
+    events = [
+        (5.5, 0, 0, "view"),
+        (29.1, 1, 1, "view"),
+        (29.2, 0, 0, "like"),
+        (30.0, 1, 2, "view"),
+        (53.0, 2, 2, "view"),
+    ]
+    view = View(make_history(make_tables(events, n_posts=3, topic=["a", "", "a"])), 50 * HOUR_S)
+    share = (np.array([2, 1]) + 1) / 5
+    at_five = (np.array([1, 1]) + 10 * share) / 12
+    assert FEATURES["topic_hour_lift"].compute(view, 5 + 24 * 9) == pytest.approx(at_five / share)
+    at_six = (np.array([1, 0]) + 10 * share) / 11
+    assert FEATURES["topic_hour_lift"].compute(view, 6) == pytest.approx(at_six / share)
