@@ -86,7 +86,7 @@ def test_what_was_acted_on_is_every_pair_once_by_user_and_post(actions: tuple[st
 
 
 def test_a_topics_hour_counts_first_touches_at_that_hour_of_any_day() -> None:
-    # Posts 0 and 2 are of topic a, post 1 of none. At 5 h: a first touch of a, one of none, and one more that is no first.
+    # Posts 0 and 2 are of topic a, post 1 of none. At 5 o'clock there is a first touch of either; the like is none.
     events = [
         (5.5, 0, 0, "view"),
         (29.1, 1, 1, "view"),
