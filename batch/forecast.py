@@ -37,13 +37,9 @@ def refuse_to_fill_redis(
     """Raise NoRoomError where Redis lacks the room for the generations that are kept, or would evict them."""
     sizes, store = sizes_of(settings, tables, segments), read_store(redis)
     texts = [len(f"{text}{topic}".encode()) for text, topic in zip(*_sampled_texts(tables), strict=True)]
-    refuse_without_room(
-        redis,
-        keys,
-        of_generation=generation_bytes(sizes, store),
-        of_posts=posts_bytes(sizes.posts, sum(texts) / max(len(texts), 1), sizes.post_id_bytes, store),
-        keep=settings.keep_generations,
-    )
+    of_posts = posts_bytes(sizes.posts, sum(texts) / max(len(texts), 1), sizes.post_id_bytes, store)
+    of_generation = generation_bytes(sizes, store)
+    refuse_without_room(redis, keys, of_generation=of_generation, of_posts=of_posts, keep=settings.keep_generations)
 
 
 def _sampled_texts(tables: Tables) -> tuple[Any, Any]:

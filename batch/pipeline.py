@@ -427,6 +427,7 @@ def _manifest(settings: BatchSettings, seq: int, ranked: _Ranked) -> Manifest:
         post_id_type=id_type(tables.posts.ids),
         model_digest=ranked.model.digest if ranked.model else "",
         config_digest=config_digest(settings),
+        events=len(tables.events.at_s),
         quarantined=tables.quarantined,
         explore_places=rules_of(settings).explored_in(settings.top_n),
         gate=ranked.verdict.as_told() if ranked.verdict else {},

@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "a simulated network, a batch and a server, in one go",
     "evaluate": "replay the past: how often would each ranker have shown what users went on to touch",
     "load": "load users, posts and events from files into the database",
+    "plan": "say what a run will take: seconds, memory, bytes in Redis",
     "rollback": "serve an earlier generation again",
     "schedule": "run a batch on every tick of a cron expression",
     "serve": "serve feeds over HTTP",

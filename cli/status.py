@@ -50,6 +50,7 @@ def describe(manifest: Manifest, now: datetime) -> dict[str, str]:
         "alike": "not known" if manifest.alike is None else f"{manifest.alike:.1%} of users get what everybody gets",
         "model": manifest.model_digest or "none",
         "settings": manifest.config_digest,
+        "events": f"{manifest.events:,}",
         "quarantined": f"{manifest.quarantined:,} events",
         "before it": manifest.previous or "none",
         "stages": stages,

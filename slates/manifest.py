@@ -47,6 +47,7 @@ class Manifest:
     post_id_type: IdType
     model_digest: str = ""
     config_digest: str = ""
+    events: int = 0
     quarantined: int = 0
     previous: str = ""
     explore_places: tuple[int, ...] = ()
@@ -87,7 +88,7 @@ class Manifest:
 
 
 _NAMES = {entry.name: entry.type for entry in fields(Manifest)}
-_ADDED = {"explore_places", "explored", "gate", "alike"}
+_ADDED = {"explore_places", "explored", "gate", "alike", "events"}
 _JSON = {"seconds", "gate"}
 _TIMES = {"as_of", "started_at", "built_at"}
 _BUCKETS = {"first_bucket", "last_bucket"}

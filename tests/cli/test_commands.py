@@ -185,3 +185,26 @@ def test_a_missing_libgomp_gets_the_remedy(start: list[str], tmp_path: Path) -> 
     assert result.returncode == 1
     assert "apt-get install libgomp1" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_plan_counts_rows_and_fails_where_redis_would_evict(
+    tmp_path: Path, redis_url: str, redis_client: Redis
+) -> None:
+    env = {"REDIS_URL": redis_url}
+    assert hourfeed("plan", folder=tmp_path, env=env).stderr.startswith("error: there is no table feed_data")
+    simulated = hourfeed("simulate", "--users", "20", "--posts", "30", "--days", "2", folder=tmp_path, env=env)
+    assert simulated.returncode == 0, simulated.stderr
+    plan = hourfeed("plan", folder=tmp_path, env=env)
+    assert plan.returncode == 0, plan.stderr
+    assert "20 users × 24 hours, 30 posts" in plan.stdout
+    assert "  train " in plan.stdout
+    assert "  train " not in hourfeed("plan", "--saved-model", folder=tmp_path, env=env).stdout
+    redis_client.config_set("maxmemory", 10**9)
+    redis_client.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        refused = hourfeed("plan", folder=tmp_path, env=env)
+    finally:
+        redis_client.config_set("maxmemory", 0)
+        redis_client.config_set("maxmemory-policy", "noeviction")
+    assert refused.returncode == 1
+    assert "maxmemory-policy is allkeys-lru" in refused.stderr
