@@ -3,24 +3,23 @@
 import hashlib
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from redis import Redis
 from sqlalchemy import Engine
 
 from batch import publish
-from batch.alike import PLACES, refuse_alike, share_alike
+from batch.alike import refuse_alike, share_alike
 from batch.candidates import pool_at
 from batch.cases import Sampling, draw_cases, draw_rows, moments_before, split_s
 from batch.encode import IdsEncoder, PackedEncoder, UserEncoder
+from batch.engine import LocalEngine, ShardEngine
 from batch.errors import BatchError
 from batch.event_log.log import LogOptions
 from batch.features.matrix import model_columns
@@ -34,11 +33,12 @@ from batch.neural.examples import gather_examples
 from batch.neural.train import import_torch, train_network
 from batch.rank import Scorer, make_scorer
 from batch.read import ReadOptions, read_tables
-from batch.rules import rules_of
+from batch.rules import RuledPool, rules_of
 from batch.schedule import interval_s, parse_cron
 from batch.settings import BatchSettings
+from batch.shard import DoneShard, Shard, ShardWork
 from batch.shown_train import base_of, train_on_shown
-from batch.slate import ActedOn, acted_on, make_slates, popular_slate, segment_slates
+from batch.slate import ActedOn, acted_on, chunks_of, popular_slate, segment_slates
 from batch.tables import HOUR_S, Ints, Tables, id_type, is_number
 from batch.text.clusters import Clusters, fit_clusters
 from batch.text.encoder import TextEncoder
@@ -53,7 +53,6 @@ from slates.manifest import Manifest
 if TYPE_CHECKING:
     from batch.gate import Verdict
 
-_T = TypeVar("_T")
 KEEP_MODELS = 10
 """Models that stay in the state folder, the latest ones: to score with again, and to look into."""
 LONGEST_FEED = 100
@@ -62,6 +61,9 @@ TRAINED = ("lightgbm", "neural")
 """Rankers that need a model."""
 FALLBACK_RANKER = "popular_24h"
 """What is published where the log is too short to train on."""
+
+_NOT_IN_SLATES = {"database_url", "redis_url", "state", "prefix", "publish_batch", "codec", "engine", "scheduler"}
+"""Settings that cannot change a slate."""
 
 
 class Report(Protocol):
@@ -88,16 +90,11 @@ class _Clock:
         finally:
             self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - begun, 3)
 
-    def iterate(self, name: str, items: Iterable[_T]) -> Iterator[_T]:
-        """Count the time that `items` take to come as that of a stage."""
-        remaining = iter(items)
-        while True:
-            with self.stage(name):
-                try:
-                    item = next(remaining)
-                except StopIteration:
-                    return
-            yield item
+    def split(self, seconds: float, by: Mapping[str, float]) -> None:
+        """Count seconds that passed for stages that ran interleaved, perhaps side by side, in proportion to `by`."""
+        whole = sum(by.values())
+        for name, part in by.items():
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds * part / max(whole, 1e-9), 3)
 
 
 def run_batch(
@@ -110,9 +107,11 @@ def run_batch(
     *,
     force: bool = False,
     full_refresh: bool = False,
+    shard_engine: ShardEngine | None = None,
 ) -> Manifest:
     """Compute and publish the slates of `settings.hours` buckets from `as_of` on; return the live manifest.
 
+    `shard_engine` makes and writes users' slates; without one this process does.
     With `model_path` a saved model scores, else one is trained and saved, unless the gate finds a baseline better.
     Raises BatchError, SourceError or SlatesError with the live generation untouched; with `force` not because nearly
     everybody would get the same posts.
@@ -152,7 +151,7 @@ def run_batch(
             save_model(model, settings.state / "models")
             remove_old_models(settings.state / "models", KEEP_MODELS)
         ranked = _Ranked(view, scorer, ranker, model if ranker in TRAINED else None, verdict)
-        return _publish(settings, redis, lock, clock, report, ranked, force=force)
+        return _publish(settings, redis, lock, clock, report, ranked, shard_engine or LocalEngine(redis), force=force)
 
 
 def read_at(
@@ -341,6 +340,7 @@ def _publish(
     clock: _Clock,
     report: Report,
     ranked: _Ranked,
+    shard_engine: ShardEngine,
     *,
     force: bool,
 ) -> Manifest:
@@ -359,10 +359,7 @@ def _publish(
     encoder: UserEncoder = IdsEncoder(tables.posts, names, ttl_s)
     if manifest.codec == packed.CODEC:
         encoder = PackedEncoder(packed.Layout.of(manifest), view.pool, view.n_posts, ttl_s)
-    key_of = partial(keys.user, manifest.id)
-    acted, explored = acted_on_at(settings, view), 0
-    first_places: list[NDArray[np.int32]] = []
-    chunks = make_slates(ranked.scorer, view, acted, settings.hours, settings.top_n, rules_of(settings))
+    acted, rules = acted_on_at(settings, view), rules_of(settings)
     in_shared = publish.acted_in_shared(acted, shared, view.n_posts)
     with clock.stage("publish"):
         writer.begin()
@@ -370,14 +367,25 @@ def _publish(
         writer.write_shared(publish.shared_rows(keys, manifest.id, tables.posts, shared, names))
         if manifest.codec == packed.CODEC:
             writer.write_list_of_posts(str(post_id) for post_id in tables.posts.ids[view.pool])
-    for shard, chunk in enumerate(clock.iterate("slate", chunks)):
-        with clock.stage("publish"):
-            writer.write_shard(shard, publish.user_entries(chunk, tables.users, shared, in_shared, key_of, encoder))
-        explored += chunk.explored
-        first_places.append(_earned(chunk.posts[:, 0], manifest.explore_places))
-        report.stage("publish", chunk.begin + len(chunk.posts), view.n_users)
+    ruled = RuledPool(rules, view) if rules.on else None
+    work = ShardWork(
+        ranked.scorer,
+        view,
+        acted,
+        ruled,
+        settings.top_n,
+        manifest.explore_places,
+        tables.users,
+        shared,
+        in_shared,
+        encoder,
+        writer.shard_writer,
+    )
+    done = _run_shards(shard_engine, work, settings, clock, report)
+    for shard in done:
+        writer.take(shard.written)
     with clock.stage("verify"):
-        alike = share_alike(np.concatenate(first_places), acted, view)
+        alike = share_alike(np.concatenate([shard.first_posts for shard in done]), acted, view)
         found_better = ranked.verdict is not None and ranked.verdict.chosen not in TRAINED
         if not force and not found_better:  # a baseline that won on real cases may be what it is
             refuse_alike(alike, ranked.ranker)
@@ -392,13 +400,28 @@ def _publish(
             built_at=datetime.now(UTC),
             shards=len(writer.shards),
             slate_bytes=writer.written.bytes,
-            explored=explored,
+            explored=sum(shard.explored for shard in done),
             alike=alike,
             seconds=dict(clock.seconds),
         )
         live = writer.flip(finished)
     publish.unlink_old(redis, keys, keep, tables, shared.segment_names, settings.publish_batch)
     return live
+
+
+def _run_shards(
+    shard_engine: ShardEngine, work: ShardWork, settings: BatchSettings, clock: _Clock, report: Report
+) -> list[DoneShard]:
+    """Have all users' slates made and written; return the shards in the order of their users."""
+    chunks = chunks_of(work.view, settings.hours, settings.top_n)
+    done: list[DoneShard] = []
+    begun = time.perf_counter()
+    for shard in shard_engine.run(work, [Shard(number, users) for number, users in enumerate(chunks)]):
+        done.append(shard)
+        report.stage("publish", sum(len(shard.users) for shard in done), work.view.n_users)
+    took = {"slate": sum(shard.slate_s for shard in done), "publish": sum(shard.publish_s for shard in done)}
+    clock.split(time.perf_counter() - begun, took)
+    return sorted(done, key=lambda shard: shard.users.start)
 
 
 def _manifest(settings: BatchSettings, seq: int, ranked: _Ranked) -> Manifest:
@@ -434,15 +457,9 @@ def _manifest(settings: BatchSettings, seq: int, ranked: _Ranked) -> Manifest:
     )
 
 
-def _earned(posts: NDArray[np.int32], explore_places: Sequence[int]) -> NDArray[np.int32]:
-    """Return the first posts of slates that stand at their place by score, not to be explored."""
-    places = [place for place in range(posts.shape[1]) if place + 1 not in explore_places]
-    return np.ascontiguousarray(posts[:, places[:PLACES]])
-
-
 def config_digest(settings: BatchSettings) -> str:
     """Return the first 16 hexadecimal digits of SHA-256 over the settings that can change a slate."""
-    told = settings.model_dump_json(exclude={"database_url", "redis_url", "state", "prefix", "publish_batch", "codec"})
+    told = settings.model_dump_json(exclude=_NOT_IN_SLATES)
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 

@@ -33,14 +33,16 @@ class _Baseline:
     """A ranker without training: a score by post, the same for all buckets, and perhaps one by pair."""
 
     hour_scores: Floats
-    pair: Callable[[Ints], Floats]
-    n_topics: int
+    by_pair: Callable[[View, Ints], Floats] | None
+    view: View
 
     def pair_scores(self, users: Ints) -> Floats:
-        return self.pair(users)
+        if self.by_pair is None:
+            return np.zeros((len(users), len(self.view.pool)))
+        return np.asarray(self.by_pair(self.view, users), dtype=np.float64)
 
     def topic_scores(self, users: Ints) -> Floats:
-        return np.zeros((len(users), self.n_topics, self.hour_scores.shape[1]))
+        return np.zeros((len(users), self.view.history.n_topics, self.hour_scores.shape[1]))
 
 
 def make_scorer(ranker: str, model: Model | None, view: View, buckets: Sequence[int]) -> Scorer:
@@ -62,10 +64,4 @@ def make_scorer(ranker: str, model: Model | None, view: View, buckets: Sequence[
         by_pair, beside = PAIR_BASELINES[ranker]
         by_post = beside(view)
     hour_scores = np.repeat(by_post[view.pool][:, None], len(buckets), axis=1)
-
-    def pair_scores(users: Ints) -> Floats:
-        if by_pair is None:
-            return np.zeros((len(users), len(view.pool)))
-        return np.asarray(by_pair(view, users), dtype=np.float64)
-
-    return _Baseline(hour_scores, pair_scores, view.history.n_topics)
+    return _Baseline(hour_scores, by_pair, view)

@@ -160,6 +160,12 @@ class BatchSettings(BaseSettings):
         "ids", description="how slates lie in Redis: `ids` for people to read, `packed` in two fifths of the memory"
     )
     publish_batch: int = Field(500, ge=1, le=10_000, description="users whose slates go to Redis in one round trip")
+    engine: Literal["local", "dask"] = Field(
+        "local", description="what makes and writes the slates: this process, or Dask workers (extra `dask`)"
+    )
+    scheduler: str | None = Field(
+        None, description="address of the Dask scheduler, such as tcp://10.0.0.5:8786; two local workers without it"
+    )
     schedule: str = Field("5 * * * *", description="when `hourfeed schedule` runs a batch: a cron expression, in UTC")
 
     @model_validator(mode="after")

@@ -66,13 +66,23 @@ def make_slates(
     scorer: Scorer, view: View, acted: ActedOn, n_buckets: int, top_n: int, rules: Rules = NO_RULES
 ) -> Iterator[Chunk]:
     """Score and pick for all users, a chunk at a time."""
+    ruled = RuledPool(rules, view) if rules.on else None
+    for users in chunks_of(view, n_buckets, top_n):
+        yield make_chunk(scorer, view, acted, users, top_n, ruled)
+
+
+def chunks_of(view: View, n_buckets: int, top_n: int) -> list[range]:
+    """Split the users (indices) into chunks that memory holds."""
     of_user = max(len(view.pool), n_buckets * max(view.history.n_topics, top_n))
     size = max(1, min(4096, _CELLS // of_user))
-    ruled = RuledPool(rules, view) if rules.on else None
-    for begin in range(0, view.n_users, size):
-        users = np.arange(begin, min(begin + size, view.n_users))
-        picked = _pick(scores_at(scorer, view, acted, users), users, top_n, ruled)
-        yield Chunk(begin, _posts_at(view, picked.posts), int(picked.explored.sum()))
+    return [range(begin, min(begin + size, view.n_users)) for begin in range(0, view.n_users, size)]
+
+
+def make_chunk(scorer: Scorer, view: View, acted: ActedOn, chunk: range, top_n: int, ruled: RuledPool | None) -> Chunk:
+    """Score and pick for the users of one chunk."""
+    users = np.arange(chunk.start, chunk.stop)
+    picked = _pick(scores_at(scorer, view, acted, users), users, top_n, ruled)
+    return Chunk(chunk.start, _posts_at(view, picked.posts), int(picked.explored.sum()))
 
 
 def pick_slates(

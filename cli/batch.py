@@ -5,9 +5,12 @@ from pathlib import Path
 
 import click
 
+from batch.engine import ShardEngine
+from batch.engine_dask import DaskEngine, import_distributed
+from batch.errors import BatchError
 from batch.pipeline import run_batch
 from batch.settings import BatchSettings
-from cli.context import open_redis, parse_time, read_settings
+from cli.context import held_redis_url, open_redis, parse_time, read_settings
 from cli.progress import StageProgress
 from slates.bucket import bucket_name
 from slates.manifest import Manifest
@@ -22,12 +25,20 @@ from source.engine import open_engine
     "--model", "model_path", type=click.Path(path_type=Path), help="Score with this saved model, do not train."
 )
 @click.option("--force", is_flag=True, help="Publish even where nearly everybody would get the same posts.")
+@click.option(
+    "--engine", type=click.Choice(["local", "dask"]), help="What makes and writes the slates. Default: the setting."
+)
+@click.option(
+    "--scheduler", help="Address of the Dask scheduler (tcp://…). Default: the setting, or two local workers."
+)
 @click.option("--full-refresh", is_flag=True, help="Read all events from the database, not only what is new.")
 def command(
     as_of: str | None,
     hours: int | None,
     top_n: int | None,
     model_path: Path | None,
+    engine: str | None,
+    scheduler: str | None,
     *,
     force: bool,
     full_refresh: bool,
@@ -36,7 +47,7 @@ def command(
 
     Readers see the old slates whole until the new ones are complete.
     """
-    settings = read_settings(BatchSettings, hours=hours, top_n=top_n)
+    settings = read_settings(BatchSettings, hours=hours, top_n=top_n, engine=engine, scheduler=scheduler)
     moment = parse_time("--as-of", as_of) if as_of else datetime.now(UTC).replace(microsecond=0)
     click.echo(summary(publish_once(settings, moment, model_path, force=force, full_refresh=full_refresh)))
 
@@ -52,12 +63,34 @@ def publish_once(
     """Run one batch with the database and the Redis of the settings, showing its progress."""
     engine = open_engine(settings.database_url, settings.state)
     try:
-        with open_redis(settings) as redis, StageProgress() as progress:
+        with (
+            held_redis_url(settings) as url,
+            open_redis(settings.model_copy(update={"redis_url": url})) as redis,
+            StageProgress() as progress,
+        ):
             return run_batch(
-                settings, engine, redis, as_of, progress, model_path, force=force, full_refresh=full_refresh
+                settings,
+                engine,
+                redis,
+                as_of,
+                progress,
+                model_path,
+                force=force,
+                full_refresh=full_refresh,
+                shard_engine=_shard_engine(settings, url),
             )
     finally:
         engine.dispose()
+
+
+def _shard_engine(settings: BatchSettings, redis_url: str) -> ShardEngine | None:
+    if settings.engine == "local":
+        return None
+    if settings.scheduler and not settings.redis_url:
+        msg = "the workers of a Dask scheduler write to Redis by REDIS_URL: set it to a server that they all reach"
+        raise BatchError(msg)
+    import_distributed()  # where it is missing, say so before the work
+    return DaskEngine(redis_url, settings.scheduler)
 
 
 def summary(manifest: Manifest) -> str:

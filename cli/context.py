@@ -50,9 +50,15 @@ def open_redis(settings: BatchSettings, *, only_look: bool = False) -> Iterator[
 
     With `only_look` an embedded server is not made where there was none; SlatesError says so.
     """
+    with held_redis_url(settings, only_look=only_look) as url, connect(url) as redis, _named_failures():
+        yield redis
+
+
+@contextmanager
+def held_redis_url(settings: BatchSettings, *, only_look: bool = False) -> Iterator[str]:
+    """Return the URL that `open_redis` connects to, and hold its server likewise."""
     if settings.redis_url:
-        with connect(settings.redis_url) as redis, _named_failures():
-            yield redis
+        yield settings.redis_url
         return
     if only_look and not (settings.state / "redis").exists():
         msg = (
@@ -62,8 +68,8 @@ def open_redis(settings: BatchSettings, *, only_look: bool = False) -> Iterator[
         raise SlatesError(msg)
     from demo.services import hold_redis  # only where it is wanted
 
-    with hold_redis(settings.state) as service, connect(service.url) as redis, _named_failures():
-        yield redis
+    with hold_redis(settings.state) as service:
+        yield service.url
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any, cast
 from redis import Redis
 from redis.exceptions import RedisError, WatchError
 
+from slates.batches import batches
 from slates.cluster import control
 from slates.entry import Row, expiry_s
 from slates.errors import CodecError, NoGenerationError, SlatesError
@@ -19,7 +20,7 @@ from slates.refusal import refusal_explained
 from slates.resp import command
 from slates.standing import read_live_id, read_standing
 from slates.wire import send
-from slates.writer import GenerationWriter, batches
+from slates.writer import GenerationWriter
 
 __all__ = [
     "GenerationWriter",

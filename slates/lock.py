@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -21,6 +22,24 @@ from slates.keys import Keys
 from slates.refusal import refusal_explained
 
 _POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A run's hold of the lock, as other processes that work for the run know it."""
+
+    lock: str
+    seq: int
+    value: bytes
+
+    def check(self, redis: Redis) -> None:
+        """Raise StaleRunError when the lock is no longer this run's."""
+        if redis.get(self.lock) != self.value:
+            raise StaleRunError(self.lost())
+
+    def lost(self) -> str:
+        """Say that the turn is over."""
+        return f"run {self.seq} lost {self.lock} (paused too long, or taken over), so it publishes nothing"
 
 
 class RunLock:
@@ -66,16 +85,20 @@ class RunLock:
             if error is None:
                 raise
 
+    @property
+    def turn(self) -> Turn:
+        """Return what other processes need to check that the lock is still ours."""
+        return Turn(self._keys.lock, self.seq, self.value)
+
     def check(self) -> None:
         """Raise StaleRunError when the lock is no longer ours."""
-        if self._redis.get(self._keys.lock) != self.value:
-            raise StaleRunError(self._lost())
+        self.turn.check(self._redis)
 
     def guard(self, pipeline: Pipeline) -> None:
         """Watch the lock in `pipeline`, so that its transaction fails once the lock is lost; raise if it is already."""
         cast("Any", pipeline).watch(self._keys.lock)
         if cast("Any", pipeline).get(self._keys.lock) != self.value:
-            raise StaleRunError(self._lost())
+            raise StaleRunError(self.turn.lost())
 
     def _take(self) -> None:
         deadline = time.monotonic() + self._wait_s
@@ -95,9 +118,6 @@ class RunLock:
 
     def _release(self) -> None:
         replace_if(control(self._redis, self._keys), self._keys.lock, self.value, None)
-
-    def _lost(self) -> str:
-        return f"run {self.seq} lost {self._keys.lock} (paused too long, or taken over), so it publishes nothing"
 
     def _renew(self) -> None:
         while not self._stop.wait(self._ttl_ms / 3000):

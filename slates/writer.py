@@ -3,28 +3,27 @@
 A generation is invisible until `flip`, and never changes after it.
 """
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import WatchError
 
+from slates.batches import batches
 from slates.cluster import control
-from slates.codec import ACTED_FIELD, encode_slate
-from slates.entry import Entry, Row, expiry_s, row_entry, set_command, string_entry
+from slates.codec import encode_slate
+from slates.entry import Entry, Row, expiry_s, row_entry, string_entry
 from slates.errors import StaleRunError, VerificationError
 from slates.keys import Keys
 from slates.lock import RunLock
 from slates.manifest import Manifest
 from slates.refusal import refusal_explained
 from slates.resp import command
+from slates.shard_writer import ShardWriter, WrittenShard, write_entries
 from slates.standing import read_live_id, read_standing
 from slates.wire import send
 
-_T = TypeVar("_T")
-_SAMPLES_PER_SHARD = 4
 _FLIP_TRIES = 5
 
 
@@ -67,15 +66,21 @@ class GenerationWriter:
 
     def write_shard(self, shard: int, users: Iterable[Entry | Row]) -> None:
         """Write the slates of one shard of users, then note the shard as written."""
-        self._lock.check()
-        entries = [self._entry_of_user(user) for user in users]
-        self._write(entries)
-        self._samples += entries[:: max(1, len(entries) // _SAMPLES_PER_SHARD)]
-        self.written.longest = max([self.written.longest, *(entry.longest for entry in entries)])
-        shards_key = self._keys.shards(self.manifest.id)
-        with refusal_explained():
-            send(self._redis, [(shards_key, set_command(shards_key, b"%d" % shard, self._ttl_s), 4)])
-        self.shards.add(shard)
+        self.take(self.shard_writer.write(self._redis, shard, users))
+
+    @property
+    def shard_writer(self) -> ShardWriter:
+        """Return what writes shards of this generation, here or in another process; `take` gets what it returns."""
+        return ShardWriter(self._keys, self.manifest.id, self._lock.turn, self._ttl_s, self._batch)
+
+    def take(self, shard: WrittenShard) -> None:
+        """Count in a shard that has been written."""
+        self._sizes += shard.sizes
+        self._samples += shard.samples
+        self.written.values += shard.values
+        self.written.bytes += shard.bytes
+        self.written.longest = max(self.written.longest, shard.longest)
+        self.shards.add(shard.number)
 
     def write_shared(self, rows: Iterable[Row]) -> None:
         """Write hashes that belong to no single user: the segments' and the popular slates."""
@@ -95,7 +100,7 @@ class GenerationWriter:
         """Write the posts' hashes. Generations share them, so they are not counted as this one's."""
         self._lock.check()
         for batch in batches((row_entry(row, self._ttl_s) for row in rows), self._batch):
-            self._send(batch)
+            write_entries(self._redis, batch, self._batch)
 
     def verify(self, expected_values: int) -> None:
         """Count all that is there, and read a sample back byte for byte; raise VerificationError at any difference."""
@@ -163,29 +168,11 @@ class GenerationWriter:
     def _unverified(self, what: str) -> VerificationError:
         return VerificationError(f"generation {self.manifest.id} stays unpublished: {what}")
 
-    def _entry_of_user(self, user: Entry | Row) -> Entry:
-        if isinstance(user, Entry):
-            return user
-        longest = max((len(value) for name, value in user[1].items() if name != ACTED_FIELD), default=0)
-        return row_entry(user, self._ttl_s, longest=longest)
-
     def _write(self, entries: Sequence[Entry]) -> None:
-        for batch in batches(entries, self._batch):
-            self._send(batch)
+        write_entries(self._redis, entries, self._batch)
         self._sizes += [(entry.key, entry.is_string, entry.size) for entry in entries]
         self.written.values += sum(entry.values for entry in entries)
         self.written.bytes += sum(entry.value_bytes for entry in entries)
-
-    def _send(self, batch: Sequence[Entry]) -> None:
-        with refusal_explained():
-            send(self._redis, [(entry.key, entry.commands, entry.replies) for entry in batch])
-
-
-def batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    """Yield the items in lists of `size`, the last one shorter."""
-    remaining = iter(items)
-    while batch := list(itertools.islice(remaining, size)):
-        yield batch
 
 
 def _queue_manifest(pipeline: Any, keys: Keys, manifest: Manifest, ttl_s: float) -> None:

@@ -63,6 +63,10 @@ class History:
             self.kept[name] = compute()
         return cast("_T", self.kept[name])
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out, for another process, what only makes new histories; an encoder may be bound to its process."""
+        return self.__dict__ | {"encoder": None}
+
     @cached_property
     def cluster_distances(self) -> NDArray[np.float32]:
         """Return each post's distances to all centres, NaN without text; (n_posts, n_clusters), 0 of them without."""
@@ -166,6 +170,10 @@ class View:
         self.pool = np.flatnonzero(self.exists) if pool is None else pool
         self._once: dict[str, Any] = {}
         self._for_users: tuple[Ints | None, dict[str, Any]] = (None, {})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was kept for the users asked for last: in another process they are no longer the same ones."""
+        return self.__dict__ | {"_for_users": (None, {})}
 
     @cached_property
     def place(self) -> Ints:
