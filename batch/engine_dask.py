@@ -39,13 +39,13 @@ class DaskEngine:
         distributed = import_distributed()
         left = {shard.number: shard for shard in shards}
         with self._client(distributed) as client:
-            self._see_workers(client, distributed)
             for _ in range(_SENDS):
+                self._see_workers(client, distributed)
                 try:
                     for done in self._send_and_run(client, distributed, work, list(left.values())):
                         del left[done.written.number]
                         yield done
-                except distributed.client.FutureCancelledError:
+                except (distributed.client.FutureCancelledError, distributed.comm.CommClosedError):
                     continue  # every worker that held the work has died: send it to those that came after
                 except distributed.scheduler.KilledWorker as error:
                     msg = f"workers keep dying at the same shard ({error}); have they the memory for it?"
@@ -64,7 +64,7 @@ class DaskEngine:
                     n_workers=LOCAL_WORKERS,
                     threads_per_worker=1,
                     host="127.0.0.1",
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",
                     memory_limit=None,
                 )
                 address = open_.enter_context(cluster).scheduler_address
@@ -104,6 +104,8 @@ class DaskEngine:
         futures = [client.submit(_run_on_worker, sent, self.redis_url, shard, pure=False) for shard in shards]
         try:
             for future, done in distributed.as_completed(futures, with_results=True, loop=client.loop):
+                if isinstance(done, BaseException):  # a lost future comes as a result
+                    raise done
                 yield done
                 future.release()
         finally:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from extras import needs
 from redis import Redis
 from sqlalchemy import Engine
 
@@ -24,7 +25,6 @@ from slates.keys import Keys
 from slates.manifest import Manifest
 from source.engine import open_engine
 from source.schema import SourceSchema
-from tests.extras import needs
 
 distributed = needs("distributed")
 
@@ -37,7 +37,7 @@ USERS, OF_A_SHARD = 150, 8
 class Watcher:
     """Hears a run, and acts once, when the first shard is done."""
 
-    def __init__(self, act: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, act: Callable[[], object] = lambda: None) -> None:
         self.done: list[int] = []
         self._act = act
 
@@ -55,7 +55,7 @@ class Watcher:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, memory_limit=None
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", memory_limit=None
     ) as cluster:
         yield cluster
 
