@@ -85,7 +85,7 @@ def compare(
 ) -> Verdict | None:
     """Hold out the latest days, train on what was before, and replay both; None as in `judge`."""
     trained, begin_s = settings.ranker, tables.as_of_s - _held_out_s(settings, tables)
-    every_s = max(60, int(min(refresh_s, settings.hours * HOUR_S)))
+    every_s = int(max(HOUR_S, min(refresh_s, settings.hours * HOUR_S)))  # more often would tell the same for more
     window = Window(begin_s, tables.as_of_s, every_s, tables.as_of_s - begin_s)
     history = prepare_history(settings, tables, None, begin_s, orders)
     cases = _some(find_cases(history, window, positive_actions(tables)), len(tables.events.at_s), settings.seed)

@@ -166,7 +166,12 @@ class BatchSettings(BaseSettings):
     scheduler: str | None = Field(
         None, description="address of the Dask scheduler, such as tcp://10.0.0.5:8786; two local workers without it"
     )
-    schedule: str = Field("5 * * * *", description="when `hourfeed schedule` runs a batch: a cron expression, in UTC")
+    train_every_h: float = Field(
+        24, ge=0, description="hours for which a refresh scores with the same model; 0: it trains one every time"
+    )
+    schedule: str = Field(
+        "*/10 * * * *", description="when `hourfeed schedule` runs a refresh: a cron expression, in UTC"
+    )
 
     @model_validator(mode="after")
     def _keys_outlive_their_buckets(self) -> Self:

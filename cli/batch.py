@@ -9,10 +9,13 @@ from batch.engine import ShardEngine
 from batch.engine_dask import DaskEngine, import_distributed
 from batch.errors import BatchError
 from batch.pipeline import run_batch
+from batch.refresh import model_in_use
 from batch.settings import BatchSettings
 from cli.context import held_redis_url, open_redis, parse_time, read_settings
 from cli.progress import StageProgress
 from slates.bucket import bucket_name
+from slates.cluster import keys_of
+from slates.generations import live_generation
 from slates.manifest import Manifest
 from source.engine import open_engine
 
@@ -24,6 +27,7 @@ from source.engine import open_engine
 @click.option(
     "--model", "model_path", type=click.Path(path_type=Path), help="Score with this saved model, do not train."
 )
+@click.option("--refresh", is_flag=True, help="Score with the model in use while it is young enough (train_every_h).")
 @click.option("--force", is_flag=True, help="Publish even where nearly everybody would get the same posts.")
 @click.option(
     "--engine", type=click.Choice(["local", "dask"]), help="What makes and writes the slates. Default: the setting."
@@ -40,6 +44,7 @@ def command(
     engine: str | None,
     scheduler: str | None,
     *,
+    refresh: bool,
     force: bool,
     full_refresh: bool,
 ) -> None:
@@ -49,7 +54,10 @@ def command(
     """
     settings = read_settings(BatchSettings, hours=hours, top_n=top_n, engine=engine, scheduler=scheduler)
     moment = parse_time("--as-of", as_of) if as_of else datetime.now(UTC).replace(microsecond=0)
-    click.echo(summary(publish_once(settings, moment, model_path, force=force, full_refresh=full_refresh)))
+    if refresh and model_path:
+        raise click.UsageError("--refresh goes by the model in use, --model names another: give one of the two")
+    manifest = publish_once(settings, moment, model_path, refresh=refresh, force=force, full_refresh=full_refresh)
+    click.echo(summary(manifest))
 
 
 def publish_once(
@@ -57,10 +65,14 @@ def publish_once(
     as_of: datetime,
     model_path: Path | None = None,
     *,
+    refresh: bool = False,
     force: bool = False,
     full_refresh: bool = False,
 ) -> Manifest:
-    """Run one batch with the database and the Redis of the settings, showing its progress."""
+    """Run one batch with the database and the Redis of the settings, showing its progress.
+
+    A `refresh` scores with the model in use, as far as there is one that is young enough.
+    """
     engine = open_engine(settings.database_url, settings.state)
     try:
         with (
@@ -68,6 +80,9 @@ def publish_once(
             open_redis(settings.model_copy(update={"redis_url": url})) as redis,
             StageProgress() as progress,
         ):
+            if refresh:
+                live = live_generation(redis, keys_of(redis, settings.prefix))
+                model_path = model_in_use(settings, live, as_of)
             return run_batch(
                 settings,
                 engine,

@@ -19,7 +19,7 @@ COMMANDS = {
     "load": "load users, posts and events from files into the database",
     "plan": "say what a run will take: seconds, memory, bytes in Redis",
     "rollback": "serve an earlier generation again",
-    "schedule": "run a batch on every tick of a cron expression",
+    "schedule": "run a refresh on every tick of a cron expression",
     "serve": "serve feeds over HTTP",
     "show": "show a user's slates or a post",
     "simulate": "fill the database with a simulated social network",

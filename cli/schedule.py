@@ -18,7 +18,7 @@ from slates.generations import list_generations
 @click.command("schedule")
 @click.option("--cron", help="Five fields, in UTC. Default: the setting `schedule`.")
 def command(cron: str | None) -> None:
-    """Run `hourfeed batch` on every tick, each in a process of its own; once at the start if a tick was missed.
+    """Run `hourfeed batch --refresh` on every tick, each in a process of its own; once at once if a tick was missed.
 
     A failed run is reported and the next tick tries again; the live generation stays as it is meanwhile.
     """
@@ -60,7 +60,7 @@ class _Runs:
         if self._stopped:
             return
         begun = datetime.now(UTC)
-        self._process = subprocess.Popen([sys.executable, "-m", "cli", "batch"])
+        self._process = subprocess.Popen([sys.executable, "-m", "cli", "batch", "--refresh"])
         if self._stopped:  # while it started
             self._process.terminate()
         status = self._process.wait()
