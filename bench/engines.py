@@ -1,0 +1,96 @@
+"""What the engine `dask` with two workers on this machine takes against the engine `local`, and whether slates agree.
+
+    python -m bench.engines [--users N] [--posts N] [--activity SHARE] [--ranker NAME]
+
+Simulates a network in SQLite, and runs the batch three times in a temporary folder with a Redis of its own: once to
+train, then with that model by each engine. Seconds are of the wall, over making and writing slates; for dask, starting
+the workers and sending them the work are among them. Writes bench/results/engines.json; exit status 1 when a target of
+bench/targets.toml is missed.
+"""
+
+import argparse
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from redis import Redis
+
+from batch.engine import LocalEngine
+from batch.engine_dask import DaskEngine
+from batch.pipeline import run_batch
+from batch.settings import BatchSettings
+from bench.figures import conclude, read_targets
+from demo.parameters import Parameters
+from demo.services import hold_redis
+from demo.simulate import simulate
+from slates.client import connect
+from slates.keys import Keys
+from slates.manifest import Manifest
+from source.engine import open_engine
+from source.schema import SourceSchema
+
+END = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+class _Quiet:
+    def stage(self, name: str, done: int, total: int | None) -> None:
+        """Pass over progress."""
+
+    def note(self, text: str) -> None:
+        """Print a note."""
+        print(f"note: {text}", flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print and judge."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--users", type=int, default=40_000)
+    parser.add_argument("--posts", type=int, default=7_000)
+    parser.add_argument("--activity", type=float, default=0.03)
+    parser.add_argument("--ranker", default="lightgbm")
+    given = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        state = Path(folder)
+        parameters = Parameters(given.users, given.posts, days=28, activity=given.activity, end=END)
+        settings = BatchSettings(state=state, ranker=given.ranker, gate_days=0)
+        with hold_redis(state) as service, connect(service.url, timeout_s=60) as redis:
+            figures = _measure(settings, parameters, redis, service.url)
+    return conclude("engines", {"users": given.users, "posts": given.posts} | figures, read_targets("engines"))
+
+
+def _measure(settings: BatchSettings, parameters: Parameters, redis: Redis, redis_url: str) -> dict[str, float]:
+    engine = open_engine(None, settings.state)
+    simulate(parameters, engine, SourceSchema(), settings.state)
+    as_of, found = END - timedelta(hours=12), dict[str, Manifest]()
+    trained = run_batch(settings, engine, redis, as_of, _Quiet())
+    model = settings.state / "models" / trained.model_digest if trained.model_digest else None
+    for name, shard_engine in (("local", LocalEngine(redis)), ("dask", DaskEngine(redis_url))):
+        found[name] = run_batch(settings, engine, redis, as_of, _Quiet(), model, shard_engine=shard_engine)
+    engine.dispose()
+    seconds = {name: manifest.seconds["slate"] + manifest.seconds["publish"] for name, manifest in found.items()}
+    return {
+        "shards": found["dask"].shards,
+        "slates": found["dask"].slates,
+        "local.wall_s": seconds["local"],
+        "dask.wall_s": seconds["dask"],
+        "ratio": seconds["dask"] / seconds["local"],
+        "differing_users": _differing(settings, redis, (found["local"].id, found["dask"].id)),
+    }
+
+
+def _differing(settings: BatchSettings, redis: Redis, generations: tuple[str, str]) -> int:
+    """Count users' keys that are not in both generations with the same bytes."""
+    keys = Keys(settings.prefix)
+    one, other = (
+        {key.removeprefix(prefix) for key in redis.scan_iter(match=prefix + b"*", count=10_000)}
+        for prefix in (keys.user(name, "").encode() for name in generations)
+    )
+    differing = len(one ^ other)
+    for user in one & other:
+        first, second = (redis.hgetall(keys.user(name, "").encode() + user) for name in generations)
+        differing += first != second
+    return differing
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
