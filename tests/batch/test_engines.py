@@ -32,4 +32,4 @@ def test_workers_elsewhere_need_a_redis_that_they_reach(tmp_path: Path) -> None:
 
 def test_an_unknown_engine_is_refused() -> None:
     with pytest.raises(ValueError, match="'local' or 'dask'"):
-        BatchSettings(engine="spark")  # type: ignore[arg-type]
+        BatchSettings(engine="spark")
