@@ -41,6 +41,18 @@ def count_by_hour(
 
 
 @njit(cache=True, nogil=True)
+def sum_halved(
+    at_s: Ints, post: NDArray[np.int32], counted: NDArray[np.bool_], tau_s: int, half_life_s: float, n_posts: int
+) -> NDArray[np.float64]:
+    """Sum events by post where `counted`, each halved every `half_life_s` before `tau_s`; float64 (n_posts,)."""
+    sums = np.zeros(n_posts)
+    for place in range(len(at_s)):
+        if counted[place]:
+            sums[post[place]] += 0.5 ** ((tau_s - at_s[place]) / half_life_s)
+    return sums
+
+
+@njit(cache=True, nogil=True)
 def last_values(index: NDArray[np.int32], values: Ints, size: int) -> NDArray[np.float64]:
     """Return the value at the last place of each index, NaN for one that does not occur; float64 (size,)."""
     last = np.full(size, np.nan)

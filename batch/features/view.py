@@ -15,7 +15,7 @@ from batch.features.signs import signs_of
 from batch.features.together import touched_together
 from batch.features.vocabulary import Vocabularies
 from batch.kernels import to_cosines
-from batch.passes import count, count_where, last_values, latest_of_each, mark_followed
+from batch.passes import count, count_where, last_values, latest_of_each, mark_followed, sum_halved
 from batch.tables import HOUR_S, Floats, Ints, Tables, is_number
 from batch.text.clusters import Clusters, nearest
 from batch.text.encoder import TextEncoder
@@ -210,11 +210,9 @@ class View:
 
     def decayed(self, half_life_h: float) -> Floats:
         """Sum first touches by post, each halved every `half_life_h`; shape (n_posts,)."""
-        span = self.window(half_life_h * 12)
-        events, first = self.history.tables.events, self.history.first[span]
-        age_h = (self.tau_s - events.at_s[span][first]) / HOUR_S
-        weight = 0.5 ** (age_h / half_life_h)
-        return np.bincount(events.post[span][first], weights=weight, minlength=self.n_posts).astype(np.float64)
+        span, events = self.window(half_life_h * 12), self.history.tables.events
+        first = self.history.first[span]
+        return sum_halved(events.at_s[span], events.post[span], first, self.tau_s, half_life_h * HOUR_S, self.n_posts)
 
     def faded(self, power: float) -> Floats:
         """Sum the last week's first touches by post, each weighted by (1 + age in hours)^-power; shape (n_posts,).

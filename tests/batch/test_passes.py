@@ -16,6 +16,7 @@ from batch.passes import (
     mark_followed,
     order_by,
     posts_of_each,
+    sum_halved,
 )
 from batch.slate import acted_on
 from batch.tables import HOUR_S
@@ -35,6 +36,12 @@ def test_counts_are_those_of_bincount() -> None:
 def test_the_last_value_stays() -> None:
     last = last_values(np.array([2, 0, 2], dtype=np.int32), np.array([5, 6, 7]), 4)
     assert np.array_equal(last, [6, np.nan, 7, np.nan], equal_nan=True)
+
+
+def test_events_are_summed_by_what_half_lives_leave_of_them() -> None:
+    at_s, post = np.array([0, 3_600, 7_200, 7_200]), np.array([1, 0, 1, 1], dtype=np.int32)
+    sums = sum_halved(at_s, post, np.array([True, True, True, False]), 7_200, 3_600.0, 3)
+    assert sums.tolist() == [0.5, 1.25, 0]
 
 
 def test_the_order_is_that_of_a_stable_sort() -> None:
