@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
+import numpy as np
+
 from batch.errors import BatchError
 from batch.shard import DoneShard, Shard, ShardWork, run_shard
 from slates.client import connect
@@ -38,6 +40,8 @@ class DaskEngine:
         """
         distributed = import_distributed()
         left = {shard.number: shard for shard in shards}
+        if shards:  # what the view computes once goes along, so that not every worker has to
+            work.scorer.pair_scores(np.arange(shards[0].users.start, shards[0].users.start + 1))
         with self._client(distributed) as client:
             for _ in range(_SENDS):
                 self._see_workers(client, distributed)
