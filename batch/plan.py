@@ -61,21 +61,21 @@ class _Cost:
 
 
 _COSTS = {
-    "read": _Cost("events", 1.7e-7, 0.2),
-    "features": _Cost("events", 1.2e-7, 1.0),
-    "gate": _Cost("events", 3.0e-6, 10.0),
-    "train": _Cost("events", 2.4e-6, 10.0),
-    "rank": _Cost("events", 4.0e-7, 0.2),
-    "slate": _Cost("pairs", 8.0e-8),
-    "publish": _Cost("slates", 7.0e-6),
-    "verify": _Cost("users", 8.0e-6),
+    "read": _Cost("events", 1.1e-7, 0.2),
+    "features": _Cost("events", 8.0e-8, 1.0),
+    "gate": _Cost("events", 8.0e-6, 10.0),
+    "train": _Cost("events", 4.7e-6, 10.0),
+    "rank": _Cost("events", 1.1e-7, 0.2),
+    "slate": _Cost("pairs", 3.0e-7),
+    "publish": _Cost("slates", 2.7e-6),
+    "verify": _Cost("users", 2.6e-5),
 }
 _FIRST_READ = 1.8e-6
 """Seconds an event where the event log is still to be made."""
 _ONLY_WHEN_TRAINING = {"gate", "train"}
 _PROBE_S = 0.02
 """What the probe takes on the reference machine."""
-_MEMORY_FIXED, _MEMORY_EVENT, _MEMORY_TABLE = 0.45e9, 60.0, 12.0
+_MEMORY_FIXED, _MEMORY_EVENT, _MEMORY_TABLE = 0.45e9, 76.0, 12.0
 
 
 def count_rows(engine: Engine, settings: BatchSettings) -> Counts:
