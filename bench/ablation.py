@@ -25,7 +25,8 @@ from batch.settings import BatchSettings
 from batch.slate import pick_slates
 from batch.tables import HOUR_S, Tables
 from batch.train import Training, train_trees
-from bench.quality_run import RETRAIN_S, Silent
+from bench.notes import Silent
+from bench.quality_run import RETRAIN_S
 
 Variants = Mapping[str, Sequence[str]]
 """Name → patterns of the features that it goes without."""

@@ -20,6 +20,7 @@ from batch.engine_dask import DaskEngine
 from batch.pipeline import run_batch
 from batch.settings import BatchSettings
 from bench.figures import conclude, read_targets
+from bench.notes import Silent
 from demo.parameters import Parameters
 from demo.services import hold_redis
 from demo.simulate import simulate
@@ -30,15 +31,6 @@ from source.engine import open_engine
 from source.schema import SourceSchema
 
 END = datetime(2026, 3, 1, tzinfo=UTC)
-
-
-class _Quiet:
-    def stage(self, name: str, done: int, total: int | None) -> None:
-        """Pass over progress."""
-
-    def note(self, text: str) -> None:
-        """Print a note."""
-        print(f"note: {text}", flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,10 +54,10 @@ def _measure(settings: BatchSettings, parameters: Parameters, redis: Redis, redi
     engine = open_engine(None, settings.state)
     simulate(parameters, engine, SourceSchema(), settings.state)
     as_of, found = END - timedelta(hours=12), dict[str, Manifest]()
-    trained = run_batch(settings, engine, redis, as_of, _Quiet())
+    trained = run_batch(settings, engine, redis, as_of, Silent())
     model = settings.state / "models" / trained.model_digest if trained.model_digest else None
     for name, shard_engine in (("local", LocalEngine(redis)), ("dask", DaskEngine(redis_url))):
-        found[name] = run_batch(settings, engine, redis, as_of, _Quiet(), model, shard_engine=shard_engine)
+        found[name] = run_batch(settings, engine, redis, as_of, Silent(), model, shard_engine=shard_engine)
     engine.dispose()
     seconds = {name: manifest.seconds["slate"] + manifest.seconds["publish"] for name, manifest in found.items()}
     return {

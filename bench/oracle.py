@@ -33,6 +33,7 @@ from batch.slate import pick_slates
 from batch.tables import HOUR_S, Floats, Ints
 from bench.bound import best_guess
 from bench.figures import conclude, read_targets
+from bench.notes import Silent
 from demo.oracle import Oracle
 from demo.parameters import Parameters
 from demo.sessions import Network, make_network
@@ -45,17 +46,6 @@ END = datetime(2021, 12, 30, tzinfo=UTC)
 _HOURS = range(6, 24)
 _MOST_USERS = 2_000
 _BASELINES = ("popular_24h", "popular_7d", "popular_all", "random")
-
-
-class _Words:
-    """Prints what the operator should know."""
-
-    def stage(self, name: str, done: int, total: int | None) -> None:
-        """Pass over progress."""
-
-    def note(self, text: str) -> None:
-        """Print a note."""
-        print(f"note: {text}", flush=True)
 
 
 @dataclass(frozen=True)
@@ -115,11 +105,11 @@ def measure(settings: BatchSettings, parameters: Parameters) -> dict[str, float]
     engine = open_engine(None, settings.state)
     try:
         simulate(parameters, engine, settings.source, settings.state)
-        tables = read_at(settings, engine, parameters.end, _Words())
+        tables = read_at(settings, engine, parameters.end, Silent())
     finally:
         engine.dispose()
     history = prepare_history(settings, tables, None, tables.as_of_s)
-    model = train_model(settings, history, tables.as_of_s, HOUR_S, _Words())
+    model = train_model(settings, history, tables.as_of_s, HOUR_S, Silent())
     view = view_at(settings, history, tables.as_of_s)
     network = make_network(parameters)
     judge = _judge(settings, view, network)

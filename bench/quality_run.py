@@ -12,6 +12,7 @@ from batch.replay import ReplayCases, ReplayResult, Window, find_cases, replay
 from batch.replay_pool import cores
 from batch.settings import BatchSettings
 from batch.tables import HOUR_S, Tables
+from bench.notes import Silent
 from bench.paired import K
 from source.engine import open_engine
 from source.load import load_folder
@@ -42,17 +43,6 @@ ARTICLES = Span("deskdrop", "2016-08-01", "2016-10-01", "2016-08-03")
 ARTICLES_DEV = Span("deskdrop", "2016-07-01", "2016-07-15", "2016-07-03")
 """Weeks on which features were chosen: good for differences between variants, not for the figure itself."""
 CLICKS = Span("globo", "2017-10-02T15", "2017-10-03T03", "2017-10-02T16")
-
-
-class Silent:
-    """Prints what the operator should know, and passes over progress."""
-
-    def stage(self, name: str, done: int, total: int | None) -> None:
-        """Pass over progress."""
-
-    def note(self, text: str) -> None:
-        """Print a note."""
-        print(f"note: {text}", flush=True)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from batch.settings import BatchSettings
 from batch.slate import scores_at
 from batch.tables import HOUR_S, Ints, Tables
 from bench.figures import conclude
+from bench.notes import Silent
 from demo.parameters import Parameters
 from demo.simulate import simulate
 from source.engine import open_engine
@@ -59,13 +60,6 @@ def rows_of(rules: Rules) -> dict[str, Rules]:
         "explore_places = 1": replace(rules, explore_places=1),
         "explore_places = 2": replace(rules, explore_places=2),
     }
-
-
-class _Silent:
-    def stage(self, name: str, done: int, total: int | None) -> None: ...
-
-    def note(self, text: str) -> None:
-        print(f"note: {text}")
 
 
 @dataclass(frozen=True)
@@ -113,7 +107,7 @@ def _refreshes(
         due_s = window.begin_s + (tau_s - window.begin_s) // window.retrain_s * window.retrain_s
         if history is None or due_s > trained_s:
             history = prepare_history(settings, tables, None, due_s)
-            model = train_model(settings, history, due_s, window.every_s, _Silent())
+            model = train_model(settings, history, due_s, window.every_s, Silent())
             trained_s = due_s
         yield history, model, tau_s
 
@@ -163,7 +157,7 @@ def main() -> int:
         else:
             folder = arguments.data / arguments.log
             load_folder(folder, engine, settings.source, settings.actions, settings.state / "quarantine")
-        tables = read_at(settings, engine, end, _Silent())
+        tables = read_at(settings, engine, end, Silent())
         engine.dispose()
     every_s = int(timedelta(hours=arguments.every_h).total_seconds())
     shown = replay_rules(settings, tables, Window(int(begin.timestamp()), int(end.timestamp()), every_s, RETRAIN_S))

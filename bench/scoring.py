@@ -38,6 +38,7 @@ from batch.slate import ActedOn, make_slates, pick_slates
 from batch.tables import HOUR_S, Ints
 from batch.train import as_booster
 from bench.figures import conclude, read_targets
+from bench.notes import Silent
 from bench.obvious import Obvious, predicted
 from bench.reference import DAYS, POSTS, USERS, simulate_tables
 from demo.parameters import Parameters
@@ -51,15 +52,6 @@ _ONE_HOUR_USERS = 8_000
 _CHOSEN_USERS = 20_000
 """Users whose log is trained on where views are chosen: there 60 moments of the log make the cases, not four."""
 _CHECKED_BEST, _CHECKED_OTHERS = 60, 40
-
-
-class _Words:
-    def stage(self, name: str, done: int, total: int | None) -> None:
-        """Pass over progress."""
-
-    def note(self, text: str) -> None:
-        """Print a note."""
-        print(f"note: {text}", flush=True)
 
 
 @dataclass(frozen=True)
@@ -116,7 +108,7 @@ def _train(task: Task) -> dict[str, float]:
         tables = simulate_tables(replace(task.parameters, users=users), shown=task.shown)
         history = prepare_history(settings, tables, None, tables.as_of_s)
         begun = time.process_time()
-        model = train_model(settings, history, tables.as_of_s, HOUR_S, _Words())
+        model = train_model(settings, history, tables.as_of_s, HOUR_S, Silent())
         if model is None:
             msg = "the log is too short to train on; give more --users or --activity"
             raise SystemExit(msg)

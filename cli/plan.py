@@ -2,6 +2,7 @@
 
 import click
 
+from batch.pipeline import TRAINED
 from batch.plan import count_rows, make_plan
 from batch.settings import BatchSettings
 from cli.context import open_redis, read_settings
@@ -28,7 +29,7 @@ def command(*, saved_model: bool) -> None:
         keys = keys_of(redis, settings.prefix)
         last = live_generation(redis, keys)
         first_read = not (settings.state / "event-log").is_dir()
-        trains = settings.ranker in ("lightgbm", "neural") and not saved_model
+        trains = settings.ranker in TRAINED and not saved_model
         plan = make_plan(settings, counts, read_store(redis), last, trains=trains, first_read=first_read)
         held = len(list_generations(redis, keys))
         click.echo(f"{counts.events:,} events, {counts.users:,} users × {settings.hours} hours, {counts.posts:,} posts")

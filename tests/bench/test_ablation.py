@@ -12,7 +12,8 @@ from batch.replay import Window, find_cases, replay
 from batch.settings import BatchSettings
 from batch.tables import HOUR_S
 from bench import ablation
-from bench.quality_run import RETRAIN_S, Silent
+from bench.notes import Silent
+from bench.quality_run import RETRAIN_S
 
 WINDOW = Window(90 * HOUR_S, 100 * HOUR_S, HOUR_S, RETRAIN_S)
 
