@@ -77,3 +77,7 @@ class Keys:
     def post(self, post_id: str) -> str:
         """Name the hash with a post's text and topic."""
         return f"{self.prefix}:post:{escape_id(post_id)}"
+
+    def seen(self, user_id: str) -> str:
+        """Name the sorted set of the posts that a user has acted on lately; the score is when, seconds since 1970."""
+        return f"{self.prefix}:seen:{escape_id(user_id)}"

@@ -7,7 +7,7 @@ import string
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -28,7 +28,9 @@ from slates.keys import Keys, escape_id, unescape_id
 from slates.lock import RunLock
 from slates.lookup import Lookup
 from slates.manifest import Manifest
+from slates.resp import read_commands
 from slates.view import View
+from slates.wire import Ready
 from slates.writer import GenerationWriter
 from source.engine import open_engine
 from source.load import load_folder
@@ -80,7 +82,7 @@ def test_the_page_names_every_key_as_the_code_does() -> None:
         name, arguments = found[1], json.loads(f"[{found[2] or ''}]".replace("G", json.dumps(G)))
         made = getattr(Keys(), name)
         assert (made(*arguments) if arguments else made) == key
-        if name in {"user", "segment", "post"}:
+        if name in {"user", "segment", "post", "seen"}:
             assert unescape_id(key.rpartition(":")[2]) == arguments[-1]
         named.add(name)
     assert named == {name for name in vars(Keys) if not name.startswith("_")} - {"prefix", "tagged"}
@@ -89,7 +91,7 @@ def test_the_page_names_every_key_as_the_code_does() -> None:
 def test_the_page_lists_every_key_in_its_table() -> None:
     listed = {re.sub(r"\{(user|post|name)\}", "x", key).replace("{g}", "g") for key in table_column(PAGE, "Keys")}
     keys = Keys()
-    singles = {keys.current, keys.generations, keys.lock, keys.seq, keys.post("x")}
+    singles = {keys.current, keys.generations, keys.lock, keys.seq, keys.post("x"), keys.seen("x")}
     assert listed == singles | {
         keys.generation("g"),
         keys.user("g", "x"),
@@ -104,15 +106,25 @@ def test_the_page_lists_the_fields_of_a_users_hash_that_are_no_buckets() -> None
     assert table_column(PAGE, "A user's hash") == ["{bucket}", SEGMENT_FIELD, ACTED_FIELD]
 
 
-def test_the_page_tells_readers_to_ask_for_the_fields_that_the_server_asks_for() -> None:
-    (asked,) = re.findall(r"`HMGET hourfeed:gen:\{g\}:user:\{user\} ([^`]*)`", PAGE.read_text(encoding="utf-8"))
-    redis = Mock()
-    redis.hmget.return_value = [b"1", None, None]
-    lookup = Lookup(redis, Keys())
+def test_the_page_tells_readers_to_ask_for_what_the_server_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    (fields,) = re.findall(r"`HMGET hourfeed:gen:\{g\}:user:\{user\} ([^`]*)`", text)
+    (seen,) = re.findall(r"`ZRANGE hourfeed:seen:\{user\} ([^`]*)`", text)
+    sent: list[list[bytes]] = []
+
+    def answered(_redis: Redis, batch: Sequence[Ready]) -> list[Any]:
+        sent.extend(read_commands(commands)[0] for _, commands, _ in batch)
+        return [[b"1", None, None], []]
+
+    monkeypatch.setattr("slates.lookup.send", answered)
+    lookup = Lookup(Mock(), Keys())
     lookup._view = View(shown_manifest(), {}, None)
     lookup._pointer_seen_at = math.inf
     lookup.feed("201", shown_manifest().first_bucket, 1)
-    redis.hmget.assert_called_once_with(Keys().user(G, "201"), ("2021122015", *asked.split()[1:]))
+    assert sent == [
+        [b"HMGET", Keys().user(G, "201").encode(), b"2021122015", *map(str.encode, fields.split()[1:])],
+        [b"ZRANGE", Keys().seen("201").encode(), *map(str.encode, seen.split())],
+    ]
 
 
 def test_the_page_shows_slates_as_the_codec_writes_and_reads_them() -> None:

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,6 +14,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from slates.bucket import bucket_start
 from slates.keys import Keys
 from slates.lookup import Feed, Lookup, NoFeedError
+from slates.resp import read_commands
+from slates.seen import WRITE_REPLIES, add_seen_commands
+from slates.wire import Ready, send
 
 KEYS = Keys()
 NOON = FIRST + 12
@@ -57,7 +60,7 @@ def lookup(redis: FakeRedis, clock: Clock) -> Lookup:
 
 @contextmanager
 def round_trips(redis: Redis) -> Iterator[list[str]]:
-    """Collect the name of each command that is sent by itself, and `pipeline` for each pipeline."""
+    """Collect the names of the commands of each round trip."""
     trips: list[str] = []
     execute: Any = redis.execute_command
 
@@ -65,36 +68,31 @@ def round_trips(redis: Redis) -> Iterator[list[str]]:
         trips.append(str(args[0]))
         return execute(*args, **kwargs)
 
-    make_pipeline = redis.pipeline
+    def counted_batch(redis: Redis, batch: Sequence[Ready]) -> list[Any]:
+        trips.append(" ".join(read_commands(commands)[0][0].decode() for _, commands, _ in batch))
+        return send(redis, batch)
 
-    def counted_pipeline(*args: bool, **kwargs: bool) -> object:
-        pipeline = make_pipeline(*args, **kwargs)
-        send = pipeline.execute
-
-        def counted_send(*args: bool) -> object:
-            trips.append("pipeline")
-            return send(*args)
-
-        pipeline.execute = counted_send  # type: ignore[assignment, method-assign]
-        return pipeline
-
-    with patch.object(redis, "execute_command", counted), patch.object(redis, "pipeline", counted_pipeline):
+    with patch.object(redis, "execute_command", counted), patch("slates.lookup.send", counted_batch):
         yield trips
 
 
 @contextmanager
-def at_first_read_of(redis: Redis, key: str, happening: Callable[[], None]) -> Iterator[None]:
-    """Let something happen right before `key` is first read by HMGET."""
-    read = redis.hmget
+def at_first_read_of(key: str, happening: Callable[[], None]) -> Iterator[None]:
+    """Let something happen right before `key` is first read."""
     waiting = [happening]
 
-    def interrupted(name: str, *args: object) -> object:
-        if name == key and waiting:
+    def interrupted(redis: Redis, batch: Sequence[Ready]) -> list[Any]:
+        if waiting and any(name == key for name, _, _ in batch):
             waiting.pop()()
-        return read(name, *args)  # type: ignore[arg-type]
+        return send(redis, batch)
 
-    with patch.object(redis, "hmget", interrupted):
+    with patch("slates.lookup.send", interrupted):
         yield
+
+
+def put_seen(redis: Redis, user_id: str, post_ids: Sequence[str], now_s: int = 1_000) -> None:
+    key = KEYS.seen(user_id)
+    send(redis, [(key, add_seen_commands(key, post_ids, now_s, 3_600), WRITE_REPLIES)])
 
 
 def test_the_users_own_slate_of_the_bucket_comes_first(redis: FakeRedis, lookup: Lookup) -> None:
@@ -233,7 +231,25 @@ def test_what_a_user_acted_on_comes_in_the_round_trip_of_the_slate(
         assert "20" not in lookup.feed("7", NOON, limit=100).post_ids
         clock.now_s += 1.0
         assert "20" not in lookup.feed("7", NOON, limit=100).post_ids
-    assert trips == ["HMGET", "pipeline"]
+    assert trips == ["HMGET ZRANGE", "GET HMGET ZRANGE"]
+
+
+def test_a_post_seen_since_is_gone_from_the_feed_at_once(redis: FakeRedis, lookup: Lookup) -> None:
+    TUESDAY.publish(redis)
+    assert lookup.feed("7", NOON, limit=4).post_ids == ["1", "2", "3", "20"]
+    put_seen(redis, "7", ["1", "20"])
+    feed = lookup.feed("7", NOON, limit=4)
+    assert (feed.rung, feed.slate, feed.post_ids) == ("exact", ["2", "3"], ["2", "3", "21", "30"])
+    assert lookup.feed("8", NOON, limit=2).post_ids == ["3", "20"]  # another user's
+    put_seen(redis, "8", ["3"])
+    assert lookup.feed("8", NOON, limit=2).post_ids == ["20", "21"]
+
+
+def test_a_user_who_has_seen_the_whole_slate_gets_what_follows(redis: FakeRedis, lookup: Lookup) -> None:
+    TUESDAY.publish(redis)
+    put_seen(redis, "7", ["1", "2", "3"])
+    feed = lookup.feed("7", NOON, limit=2)
+    assert (feed.rung, feed.post_ids) == ("segment", ["20", "21"])
 
 
 def test_a_slate_that_repeats_a_post_is_shown_without_the_repeat(redis: FakeRedis, lookup: Lookup) -> None:
@@ -254,7 +270,7 @@ def test_a_known_pointer_makes_a_look_up_one_round_trip(redis: FakeRedis, lookup
     with round_trips(redis) as trips:
         lookup.feed("7", NOON, limit=3)
         lookup.feed("7", NOON + 24, limit=3)
-    assert trips == ["HMGET", "HMGET"]
+    assert trips == ["HMGET ZRANGE", "HMGET ZRANGE"]
 
 
 def test_an_aged_pointer_is_asked_for_in_the_same_round_trip(redis: FakeRedis, lookup: Lookup, clock: Clock) -> None:
@@ -264,7 +280,7 @@ def test_an_aged_pointer_is_asked_for_in_the_same_round_trip(redis: FakeRedis, l
     with round_trips(redis) as trips:
         lookup.feed("7", NOON, limit=3)
         lookup.feed("7", NOON, limit=3)
-    assert trips == ["pipeline", "HMGET"]
+    assert trips == ["GET HMGET ZRANGE", "HMGET ZRANGE"]
 
 
 def test_a_segments_slates_are_read_once(redis: FakeRedis, lookup: Lookup) -> None:
@@ -272,7 +288,7 @@ def test_a_segments_slates_are_read_once(redis: FakeRedis, lookup: Lookup) -> No
     lookup.feed("7", NOON, limit=4)
     with round_trips(redis) as trips:
         assert lookup.feed("7", NOON, limit=4).post_ids == ["1", "2", "3", "20"]
-    assert trips == ["HMGET"]
+    assert trips == ["HMGET ZRANGE"]
 
 
 def test_a_flip_is_seen_when_the_pointer_has_aged_and_not_before(
@@ -305,7 +321,7 @@ def test_a_flip_and_unlink_between_pointer_and_slate_is_survived(redis: FakeRedi
         TUESDAY.unlink(redis)
 
     TUESDAY.publish(redis)
-    with at_first_read_of(redis, KEYS.user("tuesday", "7"), flip):
+    with at_first_read_of(KEYS.user("tuesday", "7"), flip):
         feed = lookup.feed("7", NOON, limit=1)
     assert (feed.generation, feed.rung, feed.post_ids) == ("wednesday", "exact", ["70"])
 
@@ -366,7 +382,7 @@ def test_a_redis_that_is_away_is_asked_again_after_a_pause_only(
     with round_trips(redis) as trips:
         for _ in range(5):
             assert lookup.feed("7", NOON, limit=1).rung == "memory"
-    assert trips == ["HMGET"]
+    assert trips == ["HMGET ZRANGE"]
     server.connected = True
     assert lookup.feed("7", NOON, limit=1).rung == "memory"
     clock.now_s += 1.0

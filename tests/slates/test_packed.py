@@ -1,16 +1,21 @@
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from fakeredis import FakeRedis
 from hypothesis import given
 from hypothesis import strategies as st
 from published import FIRST, Generation, manifest_of, put_packed
+from redis import Redis
 
 from slates.codec import encode_slate
 from slates.errors import CodecError
 from slates.keys import Keys
 from slates.lookup import Lookup, NoFeedError
 from slates.packed import Layout
+from slates.resp import read_commands
+from slates.wire import Ready, send
 
 KEYS = Keys()
 NOON = FIRST + 12
@@ -80,15 +85,16 @@ def test_one_command_reads_a_packed_slate_once_the_list_of_posts_is_known(monkey
     put_packed(redis, TUESDAY, POSTS)
     lookup = Lookup(redis, KEYS, pointer_ttl_s=60)
     lookup.feed("7", NOON, 3)
-    sent, execute = [], redis.execute_command
+    sent: list[str] = []
 
-    def count(*arguments: object, **options: object) -> object:
-        sent.append(arguments)
-        return execute(*arguments, **options)  # type: ignore[no-untyped-call]
+    def count(redis: Redis, batch: Sequence[Ready]) -> list[Any]:
+        sent.extend(read_commands(commands)[0][0].decode() for _, commands, _ in batch)
+        return send(redis, batch)
 
-    monkeypatch.setattr(redis, "execute_command", count)
+    monkeypatch.setattr("slates.lookup.send", count)
+    monkeypatch.setattr(redis, "execute_command", None)
     assert lookup.feed("7", NOON + 1, 3).post_ids == ["4", "5", "6"]
-    assert sent == [("GET", KEYS.user("tuesday", "7"))]
+    assert sent == ["GET", "ZRANGE"]
 
 
 def test_the_previous_generation_is_read_by_its_own_codec_and_list() -> None:

@@ -1,0 +1,39 @@
+"""Seen: what a user has acted on lately, so that it is gone from the feed before the next batch knows of it."""
+
+from collections.abc import Iterable
+
+from slates.keys import escape_id, unescape_id
+from slates.resp import command
+
+MOST = 1_000
+"""Posts kept of a user, the latest ones: every look-up reads them all."""
+WRITE_REPLIES = 6
+
+
+def read_seen_command(key: str) -> bytes:
+    """Write what asks for a user's posts; it gets one reply, for `read_seen`."""
+    return command(b"ZRANGE", key.encode(), b"0", b"-1")
+
+
+def read_seen(reply: Iterable[bytes]) -> frozenset[str]:
+    """Return the ids of the posts."""
+    return frozenset(unescape_id(member.decode("ascii", "replace")) for member in reply)
+
+
+def add_seen_commands(key: str, post_ids: Iterable[str], now_s: int, ttl_s: int) -> bytes:
+    """Write what notes posts as seen at `now_s` (seconds since 1970), for `ttl_s`; it gets WRITE_REPLIES replies.
+
+    A sorted set by that time, from which the oldest go; the key ends `ttl_s` after the last post was added.
+    """
+    name = key.encode()
+    scored = [part for post_id in post_ids for part in (b"%d" % now_s, escape_id(post_id).encode())]
+    return b"".join(
+        (
+            command(b"MULTI"),
+            command(b"ZADD", name, *scored),
+            command(b"ZREMRANGEBYSCORE", name, b"-inf", b"(%d" % (now_s - ttl_s)),
+            command(b"ZREMRANGEBYRANK", name, b"0", b"%d" % -(MOST + 1)),
+            command(b"EXPIRE", name, b"%d" % ttl_s),
+            command(b"EXEC"),
+        )
+    )
