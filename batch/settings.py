@@ -35,7 +35,17 @@ Ranker = Literal[
 ]
 
 
-SERVER_SETTINGS = {"host", "port", "workers", "threads", "pointer_ttl_s", "fresh_for_h", "redis_timeout_s"}
+SERVER_SETTINGS = {
+    "host",
+    "port",
+    "workers",
+    "threads",
+    "pointer_ttl_s",
+    "fresh_for_h",
+    "redis_timeout_s",
+    "seen_ttl_h",
+    "events_waiting",
+}
 """Settings that hourfeed.toml may hold for the server alone; any other unknown name is an error."""
 
 

@@ -7,6 +7,7 @@ from redis import Redis
 from werkzeug.exceptions import HTTPException
 
 from server.answers import json_answer
+from server.events import EventRules, event_routes
 from server.health import RETRY_AFTER_S, health_routes
 from server.parameters import ParameterError
 from server.recommendations import recommendation_routes, render_post
@@ -39,12 +40,18 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
     app.extensions[LOOKUP] = lookup
     app.register_blueprint(recommendation_routes(lookup, shelf))
     app.register_blueprint(health_routes(lookup, settings.fresh_for_h))
+    app.register_blueprint(event_routes(redis, keys, lookup, _event_rules(settings)))
     app.register_error_handler(ParameterError, _bad_parameter)
     app.register_error_handler(NoFeedError, _nothing_to_answer)
     app.register_error_handler(SlatesError, _unreadable)
     app.register_error_handler(RedisError, _unreadable)
     app.register_error_handler(HTTPException, _http_error)
     return app
+
+
+def _event_rules(settings: ServerSettings) -> EventRules:
+    hiding = settings.actions if settings.acted_on is None else settings.acted_on
+    return EventRules(settings.actions, hiding, round(settings.seen_ttl_h * 3600), settings.events_waiting)
 
 
 def _bad_parameter(error: ParameterError) -> Response:

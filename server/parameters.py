@@ -80,8 +80,11 @@ def read_limit(arguments: Arguments) -> int:
 def read_time(arguments: Arguments) -> datetime:
     """Return the parameter `time`, aware and in UTC; now when there is none."""
     text = _only(arguments, "time", TIME)
-    if text is None:
-        return datetime.now(UTC)
+    return datetime.now(UTC) if text is None else parse_time(text)
+
+
+def parse_time(text: str) -> datetime:
+    """Return a time, aware and in UTC."""
     try:
         moment = _parse_time(text.strip())
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -50,6 +50,20 @@ class ServerSettings(BaseSettings):
         26, gt=0, description="age of the live generation's as-of up to which /readyz says ready"
     )
 
+    actions: dict[str, int] = Field(
+        {"view": 1, "like": 2, "bookmark": 2, "comment": 2, "follow": 2, "share": 2},
+        description="the known actions of an event, as the batch knows them",
+    )
+    acted_on: tuple[str, ...] | None = Field(
+        None, description="actions after which a post is gone from the user's feed at once; all known ones by default"
+    )
+    seen_ttl_h: float = Field(
+        72, gt=0, le=8760, description="hours for which a posted event hides its post, until slates know of it"
+    )
+    events_waiting: int = Field(
+        1_000_000, ge=1, description="posted events that may wait for the database; further ones are refused with 503"
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,

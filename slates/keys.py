@@ -81,3 +81,12 @@ class Keys:
     def seen(self, user_id: str) -> str:
         """Name the sorted set of the posts that a user has acted on lately; the score is when, seconds since 1970."""
         return f"{self.prefix}:seen:{escape_id(user_id)}"
+
+    @property
+    def events(self) -> str:
+        """Name the stream of events that wait for the database."""
+        return f"{self._together}:events"
+
+    def event(self, event_id: str) -> str:
+        """Name the string whose presence says that an event of that id has been taken in."""
+        return f"{self._together}:event:{escape_id(event_id)}"

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable
 
-from slates.keys import escape_id, unescape_id
+from redis import Redis
+
+from slates.keys import Keys, escape_id, unescape_id
 from slates.resp import command
+from slates.wire import send
 
 MOST = 1_000
 """Posts kept of a user, the latest ones: every look-up reads them all."""
@@ -37,3 +40,12 @@ def add_seen_commands(key: str, post_ids: Iterable[str], now_s: int, ttl_s: int)
             command(b"EXEC"),
         )
     )
+
+
+def note_seen(redis: Redis, keys: Keys, pairs: Iterable[tuple[str, str]], now_s: int, ttl_s: int) -> None:
+    """Note (user id, post id) as seen at `now_s`, all in one round trip; twice does as once."""
+    posts_of: dict[str, list[str]] = {}
+    for user_id, post_id in pairs:
+        posts_of.setdefault(user_id, []).append(post_id)
+    named = [(keys.seen(user_id), post_ids) for user_id, post_ids in posts_of.items()]
+    send(redis, [(key, add_seen_commands(key, posts, now_s, ttl_s), WRITE_REPLIES) for key, posts in named])

@@ -82,16 +82,25 @@ def test_the_page_names_every_key_as_the_code_does() -> None:
         name, arguments = found[1], json.loads(f"[{found[2] or ''}]".replace("G", json.dumps(G)))
         made = getattr(Keys(), name)
         assert (made(*arguments) if arguments else made) == key
-        if name in {"user", "segment", "post", "seen"}:
+        if name in {"user", "segment", "post", "seen", "event"}:
             assert unescape_id(key.rpartition(":")[2]) == arguments[-1]
         named.add(name)
     assert named == {name for name in vars(Keys) if not name.startswith("_")} - {"prefix", "tagged"}
 
 
 def test_the_page_lists_every_key_in_its_table() -> None:
-    listed = {re.sub(r"\{(user|post|name)\}", "x", key).replace("{g}", "g") for key in table_column(PAGE, "Keys")}
+    listed = {re.sub(r"\{(user|post|name|event)\}", "x", key).replace("{g}", "g") for key in table_column(PAGE, "Keys")}
     keys = Keys()
-    singles = {keys.current, keys.generations, keys.lock, keys.seq, keys.post("x"), keys.seen("x")}
+    singles = {
+        keys.current,
+        keys.generations,
+        keys.lock,
+        keys.seq,
+        keys.post("x"),
+        keys.seen("x"),
+        keys.events,
+        keys.event("x"),
+    }
     assert listed == singles | {
         keys.generation("g"),
         keys.user("g", "x"),
