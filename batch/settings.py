@@ -36,15 +36,8 @@ Ranker = Literal[
 
 
 SERVER_SETTINGS = {
-    "host",
-    "port",
-    "workers",
-    "threads",
-    "pointer_ttl_s",
-    "fresh_for_h",
-    "redis_timeout_s",
-    "seen_ttl_h",
-    "events_waiting",
+    *("host", "port", "workers", "threads", "fresh_for_h", "redis_timeout_s", "seen_ttl_h", "events_waiting"),
+    *("open", "read_keys", "write_keys", "admin_keys", "rate_limit", "proxies", "max_body_bytes", "cors_origins"),
 }
 """Settings that hourfeed.toml may hold for the server alone; any other unknown name is an error."""
 

@@ -26,7 +26,8 @@ def read_settings(kind: Callable[..., _Settings], **given: object) -> _Settings:
     except ValidationError as error:
         for problem in error.errors():
             name = ".".join(str(part) for part in problem["loc"])
-            value = "" if "url" in name.lower() else f" = {problem['input']!r}"  # a URL may hold a password
+            is_secret = any(word in name.lower() for word in ("url", "key"))  # a URL may hold a password
+            value = "" if is_secret else f" = {problem['input']!r}"
             sys.stderr.write(f"error: setting {name}{value}: {problem['msg']}\n")
         sys.exit(2)
     except TOMLDecodeError as error:

@@ -16,6 +16,7 @@ COMMANDS = {
     "batch": "compute and publish one generation of slates",
     "demo": "a simulated network, a batch and a server, in one go",
     "evaluate": "replay the past: how often would each ranker have shown what users went on to touch",
+    "key": "make keys for the API",
     "load": "load users, posts and events from files into the database",
     "plan": "say what a run will take: seconds, memory, bytes in Redis",
     "rollback": "serve an earlier generation again",

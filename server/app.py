@@ -5,10 +5,14 @@ import logging
 from flask import Flask, Response
 from redis import Redis
 from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from server.answers import json_answer
 from server.events import EventRules, event_routes
+from server.headers import SecurityHeaders, allow_origins
 from server.health import RETRY_AFTER_S, health_routes
+from server.keys import AccessError, Guard
+from server.limits import limit_requests
 from server.parameters import ParameterError
 from server.recommendations import recommendation_routes, render_post
 from server.settings import ServerSettings
@@ -32,15 +36,25 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
         redis = connect(settings.redis_url or DEFAULT_REDIS_URL, timeout_s=settings.redis_timeout_s, retries=1)
     keys = keys_of(redis, settings.prefix)
     shelf = PostShelf(redis, keys, render_post)
-    lookup = Lookup(redis, keys, settings.pointer_ttl_s, on_view=shelf.restock)
+    lookup = Lookup(redis, keys, on_view=shelf.restock)
 
     app = Flask(__name__, static_folder=None)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.extensions[LOOKUP] = lookup
-    app.register_blueprint(recommendation_routes(lookup, shelf))
+    guard = Guard(settings)
+    if settings.proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies)  # type: ignore[method-assign]
+    app.wsgi_app = SecurityHeaders(app.wsgi_app)  # type: ignore[method-assign]
+    if settings.cors_origins:
+        allow_origins(app, settings.cors_origins)
+    if settings.rate_limit:
+        limit_requests(app, redis, keys, guard, settings.rate_limit)
+    app.register_blueprint(recommendation_routes(lookup, shelf, guard))
     app.register_blueprint(health_routes(lookup, settings.fresh_for_h))
-    app.register_blueprint(event_routes(redis, keys, lookup, _event_rules(settings)))
+    app.register_blueprint(event_routes(redis, keys, lookup, guard, _event_rules(settings)))
+    app.register_error_handler(AccessError, _no_access)
     app.register_error_handler(ParameterError, _bad_parameter)
     app.register_error_handler(NoFeedError, _nothing_to_answer)
     app.register_error_handler(SlatesError, _unreadable)
@@ -52,6 +66,13 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
 def _event_rules(settings: ServerSettings) -> EventRules:
     hiding = settings.actions if settings.acted_on is None else settings.acted_on
     return EventRules(settings.actions, hiding, round(settings.seen_ttl_h * 3600), settings.events_waiting)
+
+
+def _no_access(error: AccessError) -> Response:
+    answer = json_answer({"error": {"reason": error.reason}}, error.status)
+    if error.status == 401:
+        answer.headers["WWW-Authenticate"] = "Bearer"
+    return answer
 
 
 def _bad_parameter(error: ParameterError) -> Response:

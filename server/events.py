@@ -12,6 +12,7 @@ from redis import Redis
 from werkzeug.exceptions import UnsupportedMediaType
 
 from server.answers import json_answer
+from server.keys import Guard
 from server.parameters import ID, ID_TEXT, TIME, ParameterError, canonical_id, parse_time
 from slates.client import REDIS_AWAY
 from slates.event import Event
@@ -22,7 +23,6 @@ from slates.manifest import IdType
 from slates.seen import note_seen
 
 MOST_EVENTS = 1_000
-MOST_BYTES = 1 << 20
 RETRY_AFTER_S = 2
 _EVENT_ID = "one text of 1 to 100 characters, another one for every event"
 _AHEAD = timedelta(minutes=5)
@@ -43,13 +43,13 @@ class EventRules:
     most_waiting: int
 
 
-def event_routes(redis: Redis, keys: Keys, lookup: Lookup, rules: EventRules) -> Blueprint:
+def event_routes(redis: Redis, keys: Keys, lookup: Lookup, guard: Guard, rules: EventRules) -> Blueprint:
     """Return the route."""
     routes = Blueprint("events", __name__)
 
     @routes.post("/v1/events")
+    @guard.needs("write")
     def events() -> Response:
-        request.max_content_length = MOST_BYTES
         if not request.is_json:
             raise UnsupportedMediaType
         found, errors = _read(request.get_data(), rules, _id_types(lookup))

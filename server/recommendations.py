@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import orjson
 from flask import Blueprint, Response, request
 
+from server.keys import Guard
 from server.parameters import canonical_id, read_arguments, read_id, read_limit, read_time
 from slates.bucket import bucket_name, bucket_of
 from slates.feed import Feed
@@ -24,11 +25,12 @@ def render_post(manifest: Manifest, post_id: str, text: str, topic: str) -> byte
     return b'{"id":%b,"text":%b,"topic":%b}' % (identifier, orjson.dumps(text), orjson.dumps(topic))
 
 
-def recommendation_routes(lookup: Lookup, shelf: PostShelf[bytes]) -> Blueprint:
+def recommendation_routes(lookup: Lookup, shelf: PostShelf[bytes], guard: Guard) -> Blueprint:
     """Return the route, answering from `lookup` and `shelf`."""
     routes = Blueprint("recommendations", __name__)
 
     @routes.get("/post/recommendations/")
+    @guard.needs("read")
     def recommendations() -> Response:
         arguments = read_arguments(request)
         limit, moment, given_id = read_limit(arguments), read_time(arguments), read_id(arguments)

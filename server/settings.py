@@ -1,14 +1,43 @@
 """Settings of the server: read once, at the entry, from the environment and hourfeed.toml."""
 
+import re
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+_ORIGIN = re.compile(r"\*|https?://[^/\s]+")
+
+
+def _split(given: Any) -> Any:
+    """Take a list as the environment has it: with commas or spaces between, or in JSON's brackets and quotes."""
+    return tuple(re.sub(r"[\[\],\"']", " ", given).split()) if isinstance(given, str) else given
+
+
+def _hashes(given: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(map(_HASH.fullmatch, given)):
+        msg = "a key is set by its hash, 64 digits 0-9a-f, never by itself; `hourfeed key new` prints both"
+        raise ValueError(msg)
+    return given
+
+
+def _origins(given: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(map(_ORIGIN.fullmatch, given)):
+        msg = "an origin is a scheme and a host, without a path, like https://app.example.org; or * for all"
+        raise ValueError(msg)
+    return given
+
+
+Hashes = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_hashes)]
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
 
 
 class ServerSettings(BaseSettings):
@@ -43,8 +72,21 @@ class ServerSettings(BaseSettings):
     workers: int = Field(2, ge=1, le=256, description="processes that answer")
     threads: int = Field(4, ge=1, le=256, description="threads in each of them")
 
-    pointer_ttl_s: float = Field(
-        1.0, ge=0, le=60, description="how long a process believes it knows the live generation"
+    open: bool = Field(False, description="whether everything may be done without a key: for a demo")
+    read_keys: Hashes = Field(
+        (), description="hashes of keys for reading, as `hourfeed key new` prints them; none: open"
+    )
+    write_keys: Hashes = Field((), description="hashes of keys for reading and writing; none: nobody may write")
+    admin_keys: Hashes = Field((), description="hashes of keys for everything; none: nobody may")
+    rate_limit: int = Field(
+        0, ge=0, description="requests a minute of one key, or of one address without a key; 0: any number"
+    )
+    proxies: int = Field(
+        0, ge=0, le=10, description="proxies before the server whose X-Forwarded-For tells a caller's address"
+    )
+    max_body_bytes: int = Field(1_048_576, ge=1_024, description="longest body of a request")
+    cors_origins: Origins = Field(
+        (), description="sites whose pages may read answers, like https://app.example.org; `*` for all"
     )
     fresh_for_h: float = Field(
         26, gt=0, description="age of the live generation's as-of up to which /readyz says ready"

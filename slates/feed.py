@@ -1,9 +1,9 @@
 """A feed: what a look-up answers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from slates.errors import SlatesError
 
@@ -21,7 +21,8 @@ class Feed:
 
     `bucket` (hours since 1970), `generation` and `as_of` are those of `slate`; ids that fill the feed beyond it are
     the live generation's segment and popular ones. `rest` goes on where `post_ids` ends, once. Posts that the user is
-    known to have acted on are in neither, so a user who has acted on everything gets no `post_ids`.
+    known to have acted on are in neither, so a user who has acted on everything gets no `post_ids`; nor are posts that
+    are taken down. `segment` is the user's, where it is known, and `segment_slate` what fills a feed from it.
     """
 
     post_ids: list[str]
@@ -31,3 +32,13 @@ class Feed:
     as_of: datetime
     slate: list[str]
     rest: Iterator[str] = field(compare=False, repr=False)
+    segment: str | None = field(default=None, compare=False)
+    segment_slate: Sequence[str] = field(default=(), compare=False, repr=False)
+
+
+class Similar(NamedTuple):
+    """The posts that are most like one, best first, as a generation has them."""
+
+    post_ids: list[str]
+    generation: str
+    as_of: datetime

@@ -50,6 +50,20 @@ class Keys:
         """Name the counter whose value fences a run."""
         return f"{self._together}:seq"
 
+    @property
+    def blocked(self) -> str:
+        """Name the set of posts that are taken down."""
+        return f"{self._together}:blocked"
+
+    @property
+    def blocked_mark(self) -> str:
+        """Name the string that changes whenever that set does."""
+        return f"{self._together}:blocked:mark"
+
+    def rate(self, caller: str, window: int) -> str:
+        """Name the counter of one caller's requests in one window of time."""
+        return f"{self.prefix}:rate:{escape_id(caller)}:{window}"
+
     def generation(self, generation: str) -> str:
         """Name the hash with a generation's manifest."""
         return f"{self._together}:gen:{generation}"
@@ -69,6 +83,10 @@ class Keys:
     def posts(self, generation: str) -> str:
         """Name the string with the ids of the posts that a packed generation's numbers stand for."""
         return f"{self.prefix}:gen:{generation}:posts"
+
+    def similar(self, generation: str, post_id: str) -> str:
+        """Name the string with the posts that are most like a post."""
+        return f"{self.prefix}:gen:{generation}:similar:{escape_id(post_id)}"
 
     def shards(self, generation: str) -> str:
         """Name the set of the shards that are written."""

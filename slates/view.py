@@ -35,15 +35,22 @@ class View:
     posts_before: Sequence[str] = ()
     segments: dict[str, Slates] = field(default_factory=dict)
 
-    def ids_from(self, slate: list[str], bucket: int, segment: str | None, acted: Collection[str]) -> Iterator[str]:
+    def ids_from(
+        self,
+        slate: list[str],
+        bucket: int,
+        segment: str | None,
+        acted: Collection[str],
+        blocked: Collection[str] = frozenset(),
+    ) -> Iterator[str]:
         """Yield the ids of `slate`, the segment's and the popular ones of `bucket`, then of the buckets nearest to it.
 
-        No id comes twice, and none of `acted`.
+        No id comes twice, and none of `acted` or `blocked`.
         """
         seen = set(acted)
         for source in self._sources(slate, bucket, segment):
             for post_id in source:
-                if post_id not in seen:
+                if post_id not in seen and post_id not in blocked:
                     seen.add(post_id)
                     yield post_id
 

@@ -20,15 +20,15 @@ _MOVING = (AskError, ClusterDownError, TryAgainError, RedisClusterException, Red
 """What a cluster answers while slots move or a node is replaced; a MovedError is an AskError."""
 
 
-def send(redis: Redis, batch: Sequence[Ready]) -> list[Any]:
+def send(redis: Redis, batch: Sequence[Ready], *, tries: int = _TRIES) -> list[Any]:
     """Send commands that may be carried out twice; return the last reply for each key.
 
-    A broken connection is tried again as the client is set up to, and so are nodes of a cluster that change. Raises
-    the first error that Redis answers, within a transaction too.
+    A broken connection is tried again as the client is set up to, and nodes of a cluster that change `tries` times.
+    Raises the first error that Redis answers, within a transaction too.
     """
     cluster = cluster_of(redis)
     if cluster is not None:
-        retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), _TRIES, supported_errors=_MOVING)
+        retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), tries, supported_errors=_MOVING)
         return retry.call_with_retry(
             lambda: _send_to_nodes(cluster, batch), lambda _error: cluster.nodes_manager.initialize()
         )

@@ -7,13 +7,14 @@ import string
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast, get_args
-from unittest.mock import Mock
+from unittest.mock import patch
 
 import pytest
+from fakeredis import FakeRedis
 from fences import ROOT, columns, golden, shown_fields, shown_manifest, table_column
 from redis import Redis
 
@@ -30,7 +31,6 @@ from slates.lookup import Lookup
 from slates.manifest import Manifest
 from slates.resp import read_commands
 from slates.view import View
-from slates.wire import Ready
 from slates.writer import GenerationWriter
 from source.engine import open_engine
 from source.load import load_folder
@@ -82,31 +82,28 @@ def test_the_page_names_every_key_as_the_code_does() -> None:
         name, arguments = found[1], json.loads(f"[{found[2] or ''}]".replace("G", json.dumps(G)))
         made = getattr(Keys(), name)
         assert (made(*arguments) if arguments else made) == key
-        if name in {"user", "segment", "post", "seen", "event"}:
+        if name in {"user", "segment", "post", "similar", "seen", "event"}:
             assert unescape_id(key.rpartition(":")[2]) == arguments[-1]
         named.add(name)
     assert named == {name for name in vars(Keys) if not name.startswith("_")} - {"prefix", "tagged"}
 
 
 def test_the_page_lists_every_key_in_its_table() -> None:
-    listed = {re.sub(r"\{(user|post|name|event)\}", "x", key).replace("{g}", "g") for key in table_column(PAGE, "Keys")}
-    keys = Keys()
-    singles = {
-        keys.current,
-        keys.generations,
-        keys.lock,
-        keys.seq,
-        keys.post("x"),
-        keys.seen("x"),
-        keys.events,
-        keys.event("x"),
+    listed = {
+        re.sub(r"\{(user|post|name|caller|event)\}", "x", key).replace("{g}", "g").replace("{window}", "1")
+        for key in table_column(PAGE, "Keys")
     }
+    keys = Keys()
+    singles = {keys.current, keys.generations, keys.lock, keys.seq, keys.post("x"), keys.seen("x")}
+    singles |= {keys.blocked, keys.blocked_mark, keys.events, keys.event("x")}
     assert listed == singles | {
+        keys.rate("x", 1),
         keys.generation("g"),
         keys.user("g", "x"),
         keys.segment("g", "x"),
         keys.popular("g"),
         keys.posts("g"),
+        keys.similar("g", "x"),
         keys.shards("g"),
     }
 
@@ -115,24 +112,20 @@ def test_the_page_lists_the_fields_of_a_users_hash_that_are_no_buckets() -> None
     assert table_column(PAGE, "A user's hash") == ["{bucket}", SEGMENT_FIELD, ACTED_FIELD]
 
 
-def test_the_page_tells_readers_to_ask_for_what_the_server_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    (fields,) = re.findall(r"`HMGET hourfeed:gen:\{g\}:user:\{user\} ([^`]*)`", text)
-    (seen,) = re.findall(r"`ZRANGE hourfeed:seen:\{user\} ([^`]*)`", text)
-    sent: list[list[bytes]] = []
-
-    def answered(_redis: Redis, batch: Sequence[Ready]) -> list[Any]:
-        sent.extend(read_commands(commands)[0] for _, commands, _ in batch)
-        return [[b"1", None, None], []]
-
-    monkeypatch.setattr("slates.lookup.send", answered)
-    lookup = Lookup(Mock(), Keys())
+def test_the_page_tells_readers_to_ask_for_what_the_server_asks_for() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    (asked,) = re.findall(r"`HMGET hourfeed:gen:\{g\}:user:\{user\} ([^`]*)`", page)
+    (seen,) = re.findall(r"`ZRANGE hourfeed:seen:\{user\} ([^`]*)`", page)
+    lookup = Lookup(FakeRedis(), Keys())
     lookup._view = View(shown_manifest(), {}, None)
-    lookup._pointer_seen_at = math.inf
-    lookup.feed("201", shown_manifest().first_bucket, 1)
+    with patch("slates.reading.send", return_value=[[G.encode(), None], [b"1", None, None], []]) as send:
+        lookup.feed("201", shown_manifest().first_bucket, 1)
+    (_, batch), _ = send.call_args
+    sent = [command for _, commands, _ in batch for command in read_commands(commands)]
     assert sent == [
-        [b"HMGET", Keys().user(G, "201").encode(), b"2021122015", *map(str.encode, fields.split()[1:])],
-        [b"ZRANGE", Keys().seen("201").encode(), *map(str.encode, seen.split())],
+        [b"MGET", b"hourfeed:current", b"hourfeed:blocked:mark"],
+        [b"HMGET", Keys().user(G, "201").encode(), b"2021122015", *asked.encode().split()[1:]],
+        [b"ZRANGE", Keys().seen("201").encode(), *seen.encode().split()],
     ]
 
 

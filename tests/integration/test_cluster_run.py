@@ -52,7 +52,7 @@ def test_batches_of_both_codecs_a_server_and_a_rollback_work_on_a_cluster(cluste
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    app = create_app(ServerSettings(redis_url=cluster_url, pointer_ttl_s=0))
+    app = create_app(ServerSettings(redis_url=cluster_url))
 
     def served() -> tuple[list[int], str, str]:
         answer: Any = app.test_client().get(f"{WANTED}&limit=3")

@@ -21,7 +21,7 @@ LIKE = {"event_id": "e1", "user_id": 7, "post_id": 2, "action": "like"}
 def client(redis_client: Redis) -> FlaskClient:
     put_posts(redis_client, "12345")
     Generation(id="tuesday", users={"7": {12: "1 2 3"}}, popular={12: "4 5"}).publish(redis_client)
-    settings = ServerSettings(acted_on=("like",), events_waiting=5)
+    settings = ServerSettings(open=True, acted_on=("like",), events_waiting=5)
     return create_app(settings, redis_client).test_client()
 
 
@@ -122,5 +122,5 @@ def test_what_does_not_fit_is_to_be_sent_again_later(client: FlaskClient, redis_
 
 
 def test_before_the_first_batch_events_are_taken_in_as_they_come(redis_client: Redis) -> None:
-    client = create_app(ServerSettings(), redis_client).test_client()
+    client = create_app(ServerSettings(open=True), redis_client).test_client()
     assert client.post(URL, json=LIKE | {"user_id": "anna"}).status_code == 202

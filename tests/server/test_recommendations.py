@@ -34,7 +34,7 @@ def redis(server: FakeServer) -> FakeRedis:
 
 @pytest.fixture
 def app(redis: FakeRedis) -> Flask:
-    return create_app(ServerSettings(pointer_ttl_s=0), redis)
+    return create_app(ServerSettings(), redis)
 
 
 @pytest.fixture

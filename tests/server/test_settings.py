@@ -15,12 +15,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_defaults_listen_on_this_machine_only() -> None:
     settings = ServerSettings()
     assert (settings.host, settings.port, settings.workers, settings.threads) == ("127.0.0.1", 8000, 2, 4)
-    assert (settings.redis_url, settings.prefix, settings.fresh_for_h, settings.pointer_ttl_s) == (
-        None,
-        "hourfeed",
-        26,
-        1,
-    )
+    assert (settings.redis_url, settings.prefix, settings.fresh_for_h) == (None, "hourfeed", 26)
 
 
 def test_arguments_win_over_the_environment_and_that_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,7 @@ def test_a_generation_is_published_over_all_nodes_and_found_by_readers(redis: Re
     assert live_generation(redis, KEYS) == live
     assert all(node.dbsize() > 3 for node in nodes(redis))
     assert {key for key, ttl in all_keys(redis).items() if ttl < 0} == {KEYS.current, KEYS.generations, KEYS.seq}
-    lookup = Lookup(redis, KEYS, pointer_ttl_s=0.0)
+    lookup = Lookup(redis, KEYS)
     for user_id in USERS:
         for place, bucket in enumerate(BUCKETS):
             feed = lookup.feed(user_id, FIRST_BUCKET + place, 2)
@@ -106,7 +106,7 @@ def test_a_generation_is_published_over_all_nodes_and_found_by_readers(redis: Re
 
 def test_packed_generations_and_rollbacks_between_both_codecs(redis: Redis) -> None:
     readable, compact = publish(redis), publish(redis, "packed")
-    lookup = Lookup(redis, KEYS, pointer_ttl_s=0.0)
+    lookup = Lookup(redis, KEYS)
     for _ in range(2):
         assert lookup.feed("u3", FIRST_BUCKET + 1, 1).post_ids == [f"{compact.id}/16"]
         assert rollback(redis, KEYS, readable.id).id == readable.id

@@ -173,7 +173,7 @@ def test_readers_see_only_whole_generations_through_flips(redis_client: Redis, r
 
     def read(first_user: int) -> None:
         with another_client(redis_url) as client:
-            lookup = Lookup(client, KEYS, pointer_ttl_s=0.0)
+            lookup = Lookup(client, KEYS)
             turn = first_user
             while not done.is_set():
                 turn += 1

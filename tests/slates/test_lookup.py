@@ -10,11 +10,11 @@ from fakeredis import FakeRedis, FakeServer
 from published import FIRST, Generation
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from trips import round_trips
 
 from slates.bucket import bucket_start
 from slates.keys import Keys
 from slates.lookup import Feed, Lookup, NoFeedError
-from slates.resp import read_commands
 from slates.seen import WRITE_REPLIES, add_seen_commands
 from slates.wire import Ready, send
 
@@ -55,38 +55,23 @@ def redis(server: FakeServer) -> FakeRedis:
 
 @pytest.fixture
 def lookup(redis: FakeRedis, clock: Clock) -> Lookup:
-    return Lookup(redis, KEYS, pointer_ttl_s=1.0, clock=clock)
+    return Lookup(redis, KEYS, clock=clock)
 
 
 @contextmanager
-def round_trips(redis: Redis) -> Iterator[list[str]]:
-    """Collect the names of the commands of each round trip."""
-    trips: list[str] = []
-    execute: Any = redis.execute_command
-
-    def counted(*args: object, **kwargs: object) -> object:
-        trips.append(str(args[0]))
-        return execute(*args, **kwargs)
-
-    def counted_batch(redis: Redis, batch: Sequence[Ready]) -> list[Any]:
-        trips.append(" ".join(read_commands(commands)[0][0].decode() for _, commands, _ in batch))
-        return send(redis, batch)
-
-    with patch.object(redis, "execute_command", counted), patch("slates.lookup.send", counted_batch):
-        yield trips
-
-
-@contextmanager
-def at_first_read_of(key: str, happening: Callable[[], None]) -> Iterator[None]:
-    """Let something happen right before `key` is first read."""
+def at_first_read_of(redis: Redis, key: str, happening: Callable[[], None]) -> Iterator[None]:
+    """Let something happen between a look-up's reading of the pointer and its first reading of `key`."""
     waiting = [happening]
 
-    def interrupted(redis: Redis, batch: Sequence[Ready]) -> list[Any]:
-        if waiting and any(name == key for name, _, _ in batch):
+    def interrupted(redis: Redis, batch: Sequence[Ready], *, tries: int) -> list[Any]:
+        place = [name for name, _, _ in batch].index(key) if waiting else len(batch)
+        replies = send(redis, batch[:place], tries=tries)
+        if place < len(batch):
             waiting.pop()()
-        return send(redis, batch)
+            replies += send(redis, batch[place:], tries=tries)
+        return replies
 
-    with patch("slates.lookup.send", interrupted):
+    with patch("slates.reading.send", interrupted):
         yield
 
 
@@ -222,16 +207,12 @@ def test_a_broken_list_of_acted_on_posts_is_passed_over(redis: FakeRedis, lookup
     assert lookup.feed("7", NOON, limit=4).post_ids == ["1", "2", "3", "20"]
 
 
-def test_what_a_user_acted_on_comes_in_the_round_trip_of_the_slate(
-    redis: FakeRedis, lookup: Lookup, clock: Clock
-) -> None:
+def test_what_a_user_acted_on_comes_in_the_round_trip_of_the_slate(redis: FakeRedis, lookup: Lookup) -> None:
     replace(TUESDAY, user_acted={"7": "20"}).publish(redis)
     lookup.feed("7", NOON, limit=100)
     with round_trips(redis) as trips:
         assert "20" not in lookup.feed("7", NOON, limit=100).post_ids
-        clock.now_s += 1.0
-        assert "20" not in lookup.feed("7", NOON, limit=100).post_ids
-    assert trips == ["HMGET ZRANGE", "GET HMGET ZRANGE"]
+    assert trips == ["MGET HMGET ZRANGE"]
 
 
 def test_a_post_seen_since_is_gone_from_the_feed_at_once(redis: FakeRedis, lookup: Lookup) -> None:
@@ -263,24 +244,14 @@ def test_a_broken_slate_is_passed_over(redis: FakeRedis, lookup: Lookup) -> None
     assert lookup.feed("7", NOON, limit=3).rung == "segment"
 
 
-def test_a_known_pointer_makes_a_look_up_one_round_trip(redis: FakeRedis, lookup: Lookup, clock: Clock) -> None:
+def test_a_look_up_is_one_round_trip(redis: FakeRedis, lookup: Lookup) -> None:
     TUESDAY.publish(redis)
     lookup.feed("7", NOON, limit=3)
-    clock.now_s += 0.99
     with round_trips(redis) as trips:
         lookup.feed("7", NOON, limit=3)
         lookup.feed("7", NOON + 24, limit=3)
-    assert trips == ["HMGET ZRANGE", "HMGET ZRANGE"]
-
-
-def test_an_aged_pointer_is_asked_for_in_the_same_round_trip(redis: FakeRedis, lookup: Lookup, clock: Clock) -> None:
-    TUESDAY.publish(redis)
-    lookup.feed("7", NOON, limit=3)
-    clock.now_s += 1.0
-    with round_trips(redis) as trips:
-        lookup.feed("7", NOON, limit=3)
-        lookup.feed("7", NOON, limit=3)
-    assert trips == ["GET HMGET ZRANGE", "HMGET ZRANGE"]
+        lookup.popular(NOON, limit=3)
+    assert trips == ["MGET HMGET ZRANGE", "MGET HMGET ZRANGE", "MGET"]
 
 
 def test_a_segments_slates_are_read_once(redis: FakeRedis, lookup: Lookup) -> None:
@@ -288,25 +259,18 @@ def test_a_segments_slates_are_read_once(redis: FakeRedis, lookup: Lookup) -> No
     lookup.feed("7", NOON, limit=4)
     with round_trips(redis) as trips:
         assert lookup.feed("7", NOON, limit=4).post_ids == ["1", "2", "3", "20"]
-    assert trips == ["HMGET ZRANGE"]
+    assert trips == ["MGET HMGET ZRANGE"]
 
 
-def test_a_flip_is_seen_when_the_pointer_has_aged_and_not_before(
-    redis: FakeRedis, lookup: Lookup, clock: Clock
-) -> None:
+def test_a_flip_is_seen_by_the_next_look_up(redis: FakeRedis, lookup: Lookup) -> None:
     TUESDAY.publish(redis)
     lookup.feed("7", NOON, limit=1)
     Generation(id="wednesday", users={"7": {12: "70"}}).publish(redis)
-    clock.now_s += 0.9
-    assert lookup.feed("7", NOON, limit=1).generation == "tuesday"
-    clock.now_s += 0.1
     feed = lookup.feed("7", NOON, limit=1)
     assert (feed.generation, feed.post_ids) == ("wednesday", ["70"])
 
 
-def test_a_generation_that_vanishes_under_a_known_pointer_is_replaced_by_the_new_one(
-    redis: FakeRedis, lookup: Lookup
-) -> None:
+def test_a_generation_that_vanishes_is_replaced_by_the_new_one(redis: FakeRedis, lookup: Lookup) -> None:
     TUESDAY.publish(redis)
     lookup.feed("7", NOON, limit=1)
     Generation(id="wednesday", users={"7": {12: "70"}}).publish(redis)
@@ -321,7 +285,7 @@ def test_a_flip_and_unlink_between_pointer_and_slate_is_survived(redis: FakeRedi
         TUESDAY.unlink(redis)
 
     TUESDAY.publish(redis)
-    with at_first_read_of(KEYS.user("tuesday", "7"), flip):
+    with at_first_read_of(redis, KEYS.user("tuesday", "7"), flip):
         feed = lookup.feed("7", NOON, limit=1)
     assert (feed.generation, feed.rung, feed.post_ids) == ("wednesday", "exact", ["70"])
 
@@ -382,7 +346,7 @@ def test_a_redis_that_is_away_is_asked_again_after_a_pause_only(
     with round_trips(redis) as trips:
         for _ in range(5):
             assert lookup.feed("7", NOON, limit=1).rung == "memory"
-    assert trips == ["HMGET ZRANGE"]
+    assert trips == ["MGET HMGET ZRANGE"]
     server.connected = True
     assert lookup.feed("7", NOON, limit=1).rung == "memory"
     clock.now_s += 1.0

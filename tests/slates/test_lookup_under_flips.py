@@ -1,6 +1,5 @@
 import threading
 
-import pytest
 from published import FIRST, Generation
 from redis import Redis
 
@@ -23,12 +22,9 @@ def numbered(number: int) -> Generation:
     )
 
 
-@pytest.mark.parametrize("pointer_ttl_s", [0, 0.005])
-def test_readers_see_whole_generations_while_they_are_flipped_and_unlinked(
-    redis_client: Redis, pointer_ttl_s: float
-) -> None:
+def test_readers_see_whole_generations_while_they_are_flipped_and_unlinked(redis_client: Redis) -> None:
     numbered(0).publish(redis_client)
-    lookup = Lookup(redis_client, Keys(), pointer_ttl_s)
+    lookup = Lookup(redis_client, Keys())
     feeds: list[Feed] = []
     failures: list[Exception] = []
     done = threading.Event()

@@ -1,21 +1,17 @@
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from fakeredis import FakeRedis
 from hypothesis import given
 from hypothesis import strategies as st
 from published import FIRST, Generation, manifest_of, put_packed
-from redis import Redis
+from trips import round_trips
 
 from slates.codec import encode_slate
 from slates.errors import CodecError
 from slates.keys import Keys
 from slates.lookup import Lookup, NoFeedError
 from slates.packed import Layout
-from slates.resp import read_commands
-from slates.wire import Ready, send
 
 KEYS = Keys()
 NOON = FIRST + 12
@@ -80,21 +76,14 @@ def test_packed_slates_answer_what_slates_of_ids_answer() -> None:
     assert feeds(Lookup(compact, KEYS)) == feeds(Lookup(readable, KEYS))
 
 
-def test_one_command_reads_a_packed_slate_once_the_list_of_posts_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_round_trip_reads_a_packed_slate_once_the_list_of_posts_is_known() -> None:
     redis = FakeRedis()
     put_packed(redis, TUESDAY, POSTS)
-    lookup = Lookup(redis, KEYS, pointer_ttl_s=60)
+    lookup = Lookup(redis, KEYS)
     lookup.feed("7", NOON, 3)
-    sent: list[str] = []
-
-    def count(redis: Redis, batch: Sequence[Ready]) -> list[Any]:
-        sent.extend(read_commands(commands)[0][0].decode() for _, commands, _ in batch)
-        return send(redis, batch)
-
-    monkeypatch.setattr("slates.lookup.send", count)
-    monkeypatch.setattr(redis, "execute_command", None)
-    assert lookup.feed("7", NOON + 1, 3).post_ids == ["4", "5", "6"]
-    assert sent == ["GET", "ZRANGE"]
+    with round_trips(redis) as trips:
+        assert lookup.feed("7", NOON + 1, 3).post_ids == ["4", "5", "6"]
+    assert trips == ["MGET GET ZRANGE"]
 
 
 def test_the_previous_generation_is_read_by_its_own_codec_and_list() -> None:
@@ -104,7 +93,7 @@ def test_the_previous_generation_is_read_by_its_own_codec_and_list() -> None:
     newer = replace(TUESDAY, manifest={"previous": "monday"})
     newer.publish(redis)
     assert Lookup(redis, KEYS).feed("5", NOON, 2).post_ids == ["50", "51"]
-    lookup = Lookup(redis, KEYS, pointer_ttl_s=0)
+    lookup = Lookup(redis, KEYS)
     redis.set(KEYS.current, "monday")
     assert lookup.feed("5", NOON, 2).post_ids == ["50", "51"]
     put_packed(redis, newer, POSTS)  # its id is live now; the list of `monday` is known already
@@ -123,7 +112,7 @@ def test_a_broken_string_costs_its_user_the_slate_and_nothing_else() -> None:
 def test_a_list_of_posts_that_is_gone_leaves_readers_the_generation_that_they_have() -> None:
     redis = FakeRedis()
     Generation(id="monday", users={"7": {12: "40"}}).publish(redis)
-    lookup = Lookup(redis, KEYS, pointer_ttl_s=0)
+    lookup = Lookup(redis, KEYS)
     assert lookup.feed("7", NOON, 1).post_ids == ["40"]
     put_packed(redis, TUESDAY, POSTS)
     redis.set(KEYS.posts("tuesday"), encode_slate(POSTS[:-1]))
