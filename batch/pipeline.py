@@ -62,7 +62,17 @@ TRAINED = ("lightgbm", "neural")
 FALLBACK_RANKER = "popular_24h"
 """What is published where the log is too short to train on."""
 
-_NOT_IN_SLATES = {"database_url", "redis_url", "state", "prefix", "publish_batch", "codec", "engine", "scheduler"}
+_NOT_IN_SLATES = {
+    "database_url",
+    "drain_database_url",
+    "redis_url",
+    "state",
+    "prefix",
+    "publish_batch",
+    "codec",
+    "engine",
+    "scheduler",
+}
 """Settings that cannot change a slate."""
 
 

@@ -64,6 +64,11 @@ class BatchSettings(BaseSettings):
     database_url: str | None = Field(
         None, validation_alias="DATABASE_URL", description="Postgres; SQLite in the state folder without it"
     )
+    drain_database_url: str | None = Field(
+        None,
+        validation_alias="DRAIN_DATABASE_URL",
+        description="for `hourfeed drain`, by a role that may insert events; that of DATABASE_URL without it",
+    )
     redis_url: str | None = Field(
         None,
         validation_alias="REDIS_URL",

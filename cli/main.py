@@ -15,6 +15,7 @@ from source.errors import SourceError
 COMMANDS = {
     "batch": "compute and publish one generation of slates",
     "demo": "a simulated network, a batch and a server, in one go",
+    "drain": "put events that were posted into the database",
     "evaluate": "replay the past: how often would each ranker have shown what users went on to touch",
     "key": "make keys for the API",
     "load": "load users, posts and events from files into the database",

@@ -11,6 +11,7 @@ import click
 from batch.schedule import build_scheduler, is_overdue, parse_cron
 from batch.settings import BatchSettings
 from cli.context import open_redis, read_settings
+from cli.drain import opened_drain
 from slates.cluster import keys_of
 from slates.generations import list_generations
 
@@ -20,12 +21,14 @@ from slates.generations import list_generations
 def command(cron: str | None) -> None:
     """Run `hourfeed batch --refresh` on every tick, each in a process of its own; once at once if a tick was missed.
 
+    Between the runs events that were posted are put into the database, as by `hourfeed drain`.
     A failed run is reported and the next tick tries again; the live generation stays as it is meanwhile.
     """
     settings = read_settings(BatchSettings, schedule=cron)
     trigger = parse_cron(settings.schedule)
     runs = _Runs()
-    with open_redis(settings) as redis:  # an embedded server stays up between the runs
+    # An embedded server stays up between the runs.
+    with open_redis(settings) as redis, opened_drain(settings, redis) as drain, drain.in_background():
         begun = [
             manifest.started_at
             for manifest in list_generations(redis, keys_of(redis, settings.prefix))

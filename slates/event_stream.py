@@ -78,8 +78,8 @@ def count_waiting(redis: Redis, keys: Keys) -> int:
     return redis.xlen(keys.events)
 
 
-def next_events(redis: Redis, keys: Keys, most: int, wait_ms: int) -> list[Waiting]:
-    """Return events that are to go into the database, oldest first; wait so long where there are none.
+def next_events(redis: Redis, keys: Keys, most: int, wait_ms: int | None) -> list[Waiting]:
+    """Return events that are to go into the database, oldest first; wait so long for the first (None: not at all).
 
     The same ones come again until they are `settled`: first of all what was handed out before.
     """

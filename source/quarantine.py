@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -43,8 +43,7 @@ class QuarantineFile:
         """Write rows to the file and count them by reason."""
         for line, reason, row in rows:
             self.counts[reason] += 1
-            shown = row if len(row) <= ROW_CHARACTERS else f"{row[:ROW_CHARACTERS]}…"
-            self._writer().writerow((self._file_name, line, reason, shown))
+            self._writer().writerow((self._file_name, line, reason, _cut(row)))
 
     def _writer(self) -> Any:
         if self._stream is None:
@@ -53,7 +52,7 @@ class QuarantineFile:
                 self._stream = self.path.open("w", encoding="utf-8", newline="")
             except OSError as error:
                 raise SourceError(f"the quarantine file {self.path} cannot be written: {error.strerror}") from error
-            self._csv = csv.writer(self._stream, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+            self._csv = _csv_writer(self._stream)
             self._csv.writerow(_COLUMNS)
         return self._csv
 
@@ -67,3 +66,27 @@ class QuarantineFile:
         """Close the file."""
         if self._stream is not None:
             self._stream.close()
+
+
+def append_rows(folder: Path, file_name: str, rows: Sequence[BadRow]) -> None:
+    """Add rows to the quarantine file of something that goes on, not of one load."""
+    if not rows:
+        return
+    path = folder / f"{file_name}.csv"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8", newline="") as stream:
+            out = _csv_writer(stream)
+            if not stream.tell():
+                out.writerow(_COLUMNS)
+            out.writerows((file_name, line, reason, _cut(row)) for line, reason, row in rows)
+    except OSError as error:
+        raise SourceError(f"the quarantine file {path} cannot be written: {error.strerror}") from error
+
+
+def _csv_writer(stream: TextIO) -> Any:
+    return csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+
+
+def _cut(row: str) -> str:
+    return row if len(row) <= ROW_CHARACTERS else f"{row[:ROW_CHARACTERS]}…"
