@@ -43,7 +43,8 @@ def command(port: int, users: int) -> None:
         else:
             click.echo(f"generation {live.id} is still fresh, so no batch is run")
         click.echo(f"look into it: HOURFEED_STATE={settings.state} hourfeed status")
-        place = {"redis_url": None, "state": settings.state, "prefix": settings.prefix, "open": True}
+        place: dict[str, object] = {"redis_url": None, "state": settings.state, "prefix": settings.prefix, "open": True}
+        place["database_url"] = f"sqlite:///{settings.state / 'hourfeed.db'}"
         serve(read_settings(ServerSettings, host="127.0.0.1", port=port).model_copy(update=place), somebody)
 
 

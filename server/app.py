@@ -8,6 +8,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from server.answers import json_answer
+from server.database import TopPosts, database_routes, reader_of
 from server.events import EventRules, event_routes
 from server.headers import SecurityHeaders, allow_origins
 from server.health import RETRY_AFTER_S, health_routes
@@ -21,6 +22,7 @@ from slates.cluster import keys_of
 from slates.errors import SlatesError
 from slates.lookup import Lookup, NoFeedError
 from slates.posts import PostShelf
+from source.errors import SourceError, TooSlowError
 
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 LOOKUP = "hourfeed.lookup"
@@ -51,7 +53,10 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
         allow_origins(app, settings.cors_origins)
     if settings.rate_limit:
         limit_requests(app, redis, keys, guard, settings.rate_limit)
-    app.register_blueprint(recommendation_routes(lookup, shelf, guard))
+    reader = reader_of(settings)
+    top = None if reader is None else TopPosts(reader, lookup.blocked)
+    app.register_blueprint(recommendation_routes(lookup, shelf, guard, top))
+    app.register_blueprint(database_routes(reader, guard))
     app.register_blueprint(health_routes(lookup, settings.fresh_for_h))
     app.register_blueprint(event_routes(redis, keys, lookup, guard, _event_rules(settings)))
     app.register_error_handler(AccessError, _no_access)
@@ -59,6 +64,7 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
     app.register_error_handler(NoFeedError, _nothing_to_answer)
     app.register_error_handler(SlatesError, _unreadable)
     app.register_error_handler(RedisError, _unreadable)
+    app.register_error_handler(SourceError, _database_fails)
     app.register_error_handler(HTTPException, _http_error)
     return app
 
@@ -86,6 +92,12 @@ def _nothing_to_answer(error: NoFeedError) -> Response:
 def _unreadable(error: Exception) -> Response:
     _log.error("what lies in Redis cannot be served: %s", error)
     reason = "what lies in Redis cannot be served; the server's log says why"
+    return json_answer({"error": {"reason": reason}}, 503, retry_after_s=RETRY_AFTER_S)
+
+
+def _database_fails(error: SourceError) -> Response:
+    _log.error("the database: %s", error)
+    reason = str(error) if isinstance(error, TooSlowError) else "the database cannot answer; the server's log says why"
     return json_answer({"error": {"reason": reason}}, 503, retry_after_s=RETRY_AFTER_S)
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import orjson
 from flask import Blueprint, Response, request
 
+from server.database import TopPosts
 from server.keys import Guard
 from server.parameters import canonical_id, read_arguments, read_id, read_limit, read_time
 from slates.bucket import bucket_name, bucket_of
@@ -25,15 +26,20 @@ def render_post(manifest: Manifest, post_id: str, text: str, topic: str) -> byte
     return b'{"id":%b,"text":%b,"topic":%b}' % (identifier, orjson.dumps(text), orjson.dumps(topic))
 
 
-def recommendation_routes(lookup: Lookup, shelf: PostShelf[bytes], guard: Guard) -> Blueprint:
-    """Return the route, answering from `lookup` and `shelf`."""
+def recommendation_routes(
+    lookup: Lookup, shelf: PostShelf[bytes], guard: Guard, top: TopPosts | None = None
+) -> Blueprint:
+    """Return the route, answering from `lookup` and `shelf`; without an `id` from `top`, where there is a database."""
     routes = Blueprint("recommendations", __name__)
 
     @routes.get("/post/recommendations/")
     @guard.needs("read")
     def recommendations() -> Response:
         arguments = read_arguments(request)
-        limit, moment, given_id = read_limit(arguments), read_time(arguments), read_id(arguments)
+        limit, moment = read_limit(arguments), read_time(arguments)
+        if top is not None and "id" not in arguments:
+            return top.answer(limit)
+        given_id = read_id(arguments)
         user_id = canonical_id(given_id, lookup.manifest().user_id_type)
         feed = lookup.feed(user_id, bucket_of(moment), limit)
         posts = shelf.take(feed, limit)

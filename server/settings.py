@@ -13,6 +13,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from source.schema import SourceSchema
+
 _HASH = re.compile(r"[0-9a-f]{64}")
 _ORIGIN = re.compile(r"\*|https?://[^/\s]+")
 
@@ -48,6 +50,7 @@ class ServerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="HOURFEED_",
+        env_nested_delimiter="__",
         toml_file="hourfeed.toml",
         frozen=True,
         extra="ignore",
@@ -64,6 +67,14 @@ class ServerSettings(BaseSettings):
     )
     prefix: str = Field("hourfeed", pattern=r"^[^\s{}]+$", description="first part of every Redis key")
     state: Path = Field(Path(".hourfeed"), description="folder of the embedded Redis of `hourfeed serve`")
+
+    database_url: str | None = Field(
+        None,
+        validation_alias="DATABASE_URL",
+        description="Postgres or SQLite, for the routes that read users, posts and events; without it they are off",
+    )
+    database_timeout_s: float = Field(5, gt=0, le=300, description="how long a request waits for the database")
+    source: SourceSchema = Field(SourceSchema(), description="names of tables and columns")
 
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all of the machine's")
     port: int = Field(

@@ -1,9 +1,10 @@
 """Opens the SQL database: Postgres, or SQLite, which is the default."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 from sqlalchemy import URL, Engine, create_engine, event, make_url
@@ -16,20 +17,21 @@ _POSTGRES = {"postgres", "postgresql", "postgresql+psycopg2"}
 _SQLITE = {"sqlite", "sqlite+pysqlite"}
 
 
-def open_engine(database_url: str | None, state: Path) -> Engine:
+def open_engine(database_url: str | None, state: Path, **pool: Any) -> Engine:
     """Return an engine for `database_url`; without one, for SQLite in `state`/hourfeed.db. Nothing is sent yet.
 
+    pool : what SQLAlchemy's create_engine takes for its pool of connections.
     Raises SourceError on a URL that is neither Postgres nor SQLite; its message never holds the URL's password.
     """
     if database_url is None:
-        return _sqlite(URL.create("sqlite+pysqlite", database=str(state / "hourfeed.db")))
+        return _sqlite(URL.create("sqlite+pysqlite", database=str(state / "hourfeed.db")), pool)
     url = _parsed(database_url)
     if url.drivername in _POSTGRES:
         url = url.set(drivername="postgresql+psycopg2")
         url = url.set(query={"application_name": "hourfeed", "connect_timeout": "10", **url.query})
-        return create_engine(url, pool_pre_ping=True, client_encoding="utf8")
+        return create_engine(url, pool_pre_ping=True, client_encoding="utf8", **pool)
     if url.drivername in _SQLITE:
-        return _sqlite(url.set(drivername="sqlite+pysqlite"))
+        return _sqlite(url.set(drivername="sqlite+pysqlite"), pool)
     raise SourceError(f"DATABASE_URL is of the kind {url.drivername!r}, which hourfeed cannot read; {_ALLOWED}")
 
 
@@ -41,14 +43,14 @@ def _parsed(database_url: str) -> URL:
         raise SourceError(f"DATABASE_URL cannot be parsed; {_ALLOWED}") from None
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL, pool: Mapping[str, Any]) -> Engine:
     if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
         folder = Path(url.database).parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SourceError(f"the folder {folder} of the SQLite file cannot be made: {error.strerror}") from error
-    engine = create_engine(url, connect_args={"timeout": 30})
+    engine = create_engine(url, connect_args={"timeout": 30}, **pool)
     event.listen(engine, "connect", _set_pragmas)
     return engine
 

@@ -12,7 +12,7 @@ MAY_IMPORT = {
     "slates": set(),
     "source": set(),
     "batch": {"slates", "source"},
-    "server": {"slates"},
+    "server": {"slates", "source"},
     "demo": {"slates", "source"},
     "cli": {"batch", "demo", "server", "slates", "source"},
 }

@@ -10,7 +10,19 @@ import server.app
 server.app.create_app()
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
-HEAVY = {"batch", "demo", "source", "pandas", "numpy", "scipy", "sklearn", "lightgbm", "numba", "pyarrow", "sqlalchemy"}
+HEAVY = {
+    "batch",
+    "demo",
+    "pandas",
+    "numpy",
+    "scipy",
+    "sklearn",
+    "lightgbm",
+    "numba",
+    "pyarrow",
+    "sqlalchemy",
+    "psycopg2",
+}
 
 
 def test_a_fresh_server_connects_to_nothing_and_loads_nothing_heavy() -> None:

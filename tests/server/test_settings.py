@@ -40,8 +40,8 @@ def test_a_platforms_port_is_used_unless_ours_is_set(monkeypatch: pytest.MonkeyP
 
 
 def test_what_only_the_batch_knows_is_passed_over() -> None:
-    Path("hourfeed.toml").write_text('hours = 48\ntop_n = 30\n[source]\nusers = "people"\n[actions]\nlike = 2\n')
-    assert ServerSettings().port == 8000
+    Path("hourfeed.toml").write_text('hours = 48\ntop_n = 30\n[source.users]\ntable = "people"\n[actions]\nlike = 2\n')
+    assert (ServerSettings().port, ServerSettings().source.users.table) == (8000, "people")
 
 
 @pytest.mark.parametrize(
