@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-import numpy as np
-
 from batch.errors import BatchError
+from batch.rank import compute_once
 from batch.shard import DoneShard, Shard, ShardWork, run_shard
 from slates.client import connect
 
@@ -41,7 +40,7 @@ class DaskEngine:
         distributed = import_distributed()
         left = {shard.number: shard for shard in shards}
         if shards:  # what the view computes once goes along, so that not every worker has to
-            work.scorer.pair_scores(np.arange(shards[0].users.start, shards[0].users.start + 1))
+            compute_once(work.scorer)
         with self._client(distributed) as client:
             for _ in range(_SENDS):
                 self._see_workers(client, distributed)

@@ -6,9 +6,12 @@ from numpy.typing import NDArray
 
 from batch.tables import Ints
 
+_ROWS, _TILE = 16, 512
+"""Users and posts at a time, where each user goes through a table as long as the pool."""
+
 
 @njit(cache=True, nogil=True, inline="always")
-def _sift(scores: NDArray[np.float64], posts: NDArray[np.int32], size: int) -> None:
+def sift(scores: NDArray[np.float64], posts: NDArray[np.int32], size: int) -> None:
     """Restore the heap whose worst entry stands at 0 after that entry was replaced."""
     place = 0
     while True:
@@ -72,7 +75,7 @@ def best_posts(  # noqa: C901 - one loop nest, which the compiler wants in one p
                 if low > heap[0]:
                     heap[0] = low
                     held[0] = post
-                    _sift(heap, held, top_n)
+                    sift(heap, held, top_n)
         floor = heap[0]
         n_kept = 0
         kept = np.empty(n_posts, dtype=np.int32)
@@ -98,28 +101,40 @@ def best_posts(  # noqa: C901 - one loop nest, which the compiler wants in one p
                 if scores[hour] > heaps[hour, 0] or (scores[hour] == heaps[hour, 0] and post < holds[hour, 0]):
                     heaps[hour, 0] = scores[hour]
                     holds[hour, 0] = post
-                    _sift(heaps[hour], holds[hour], top_n)
+                    sift(heaps[hour], holds[hour], top_n)
         for hour in range(n_hours):
             heap, held = heaps[hour], holds[hour]
             for place in range(top_n - 1, -1, -1):
                 out[user, hour, place] = held[0] if held[0] != 2147483647 else -1
                 heap[0] = np.inf
                 held[0] = -1
-                _sift(heap, held, top_n)
+                sift(heap, held, top_n)
 
 
 @njit(parallel=True, cache=True, nogil=True)
 def dot_rows(left: NDArray[np.float32], right: NDArray[np.float32], out: NDArray[np.float32]) -> None:
     """Add left @ right to `out`, term by term in the order of the dimensions; (n_users, dims), (dims, n_posts).
 
-    BLAS is quicker, but rounds otherwise with other numbers of threads or rows, and a model would see it.
+    BLAS is quicker, but rounds otherwise with other numbers of threads or rows, and a model would see it. Some rows
+    at a time go through a tile of posts, which so stays near the processor.
     """
-    for user in prange(left.shape[0]):
-        row = out[user]
-        for dim in range(left.shape[1]):
-            weight = left[user, dim]
-            for post in range(right.shape[1]):
-                row[post] += weight * right[dim, post]
+    n_users, n_dims = left.shape
+    n_posts = right.shape[1]
+    for chunk in prange((n_users + _ROWS - 1) // _ROWS):
+        for first in range(0, n_posts, _TILE):
+            last = min(first + _TILE, n_posts)
+            for user in range(chunk * _ROWS, min((chunk + 1) * _ROWS, n_users)):
+                row = out[user, first:last]
+                for dim in range(0, n_dims - 3, 4):
+                    w0, w1, w2, w3 = left[user, dim], left[user, dim + 1], left[user, dim + 2], left[user, dim + 3]
+                    r0, r1 = right[dim, first:last], right[dim + 1, first:last]
+                    r2, r3 = right[dim + 2, first:last], right[dim + 3, first:last]
+                    for post in range(len(row)):
+                        row[post] = (((row[post] + w0 * r0[post]) + w1 * r1[post]) + w2 * r2[post]) + w3 * r3[post]
+                for dim in range(n_dims - n_dims % 4, n_dims):
+                    weight, of_dim = left[user, dim], right[dim, first:last]
+                    for post in range(len(row)):
+                        row[post] += weight * of_dim[post]
 
 
 @njit(parallel=True, cache=True, nogil=True)
@@ -127,14 +142,18 @@ def sum_rows(
     begin: Ints, other: Ints, weight: NDArray[np.float64], rows: NDArray[np.float32], out: NDArray[np.float32]
 ) -> None:
     """Write the sparse array (begin, other, weight) times `rows` into `out`; summed as float64, in order."""
+    n_posts = out.shape[1]
     for user in prange(out.shape[0]):
-        total = np.zeros(out.shape[1])
-        for i in range(begin[user], begin[user + 1]):
-            row = rows[other[i]]
-            for post in range(len(total)):
-                total[post] += weight[i] * np.float64(row[post])
-        for post in range(len(total)):
-            out[user, post] = np.float32(total[post])
+        total = np.empty(_TILE)
+        for first in range(0, n_posts, _TILE):
+            size = min(_TILE, n_posts - first)
+            total[:] = 0
+            for i in range(begin[user], begin[user + 1]):
+                of_other, row = weight[i], rows[other[i], first : first + size]
+                for post in range(size):
+                    total[post] += of_other * np.float64(row[post])
+            for post in range(size):
+                out[user, first + post] = np.float32(total[post])
 
 
 @njit(parallel=True, cache=True, nogil=True)

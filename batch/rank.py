@@ -45,6 +45,14 @@ class _Baseline:
         return np.zeros((len(users), self.view.history.n_topics, self.hour_scores.shape[1]))
 
 
+def compute_once(scorer: Scorer) -> None:
+    """Have the view of `scorer` compute now what all users share: side by side, on all cores."""
+    if isinstance(scorer, SeparableScorer):
+        scorer.compute_once()
+    else:
+        scorer.pair_scores(np.zeros(1, dtype=np.int64))
+
+
 def make_scorer(ranker: str, model: Model | None, view: View, buckets: Sequence[int]) -> Scorer:
     """Return the scorer of `ranker` at the moment of `view`; `model` is that of a ranker that is trained."""
     view.network = model.network if model else None

@@ -4,9 +4,11 @@ score(user, post, bucket) = A(user, post) + B(user, topic, bucket) + C(post, buc
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,15 +39,22 @@ class SeparableScorer:
         self._a, self._b = ready.a, ready.b
         self._pairs, self._tables = ready.pairs, ready.tables
         self._post_mask = np.ascontiguousarray(self._masks("post", view.pool).T)
+        self._user_mask = self._masks("user", np.arange(view.n_users))
         self._on_axes = self._pairs_on_axes()
         self.hour_scores = self._hour_scores(ready.c)
         self._topic_table, self._topic_edges = self._topic_scores()
+
+    def compute_once(self) -> None:
+        """Compute what the features of pairs share, several features at a time: their fits use one core each."""
+        user = np.zeros(1, dtype=np.int64)
+        names = {self._base, *(column.name for column in self._pairs if column.axes == "user×post")} - {""}
+        with ThreadPoolExecutor(numba.get_num_threads()) as pool:
+            list(pool.map(lambda name: FEATURES[name].compute(self._view, user), sorted(names)))
 
     def pair_scores(self, users: Ints) -> Floats:
         """Return A, on top of the model's base; float64, shape (len(users), n_pool)."""
         n_pool = len(self._view.pool)
         out = np.empty((len(users), n_pool))
-        user_mask = self._masks("user", users)
         size = max(1, min(len(users), _BLOCK_CELLS // max(n_pool, 1)))
         values = np.empty((len(self._pairs), size, n_pool), dtype=np.float32)
         for begin in range(0, len(users), size):
@@ -55,7 +64,7 @@ class SeparableScorer:
             if self._a and n_pool:
                 of_block = values[:, : len(chosen)]
                 self._fill(of_block, chosen)
-                add_trees(self._tables, user_mask[block], self._post_mask, of_block, out[block])
+                add_trees(self._tables, self._user_mask[chosen], self._post_mask, of_block, out[block])
         return out
 
     def topic_scores(self, users: Ints) -> Floats:

@@ -3,7 +3,8 @@
 Finding a tree's leaf by AND-ing bit masks is QuickScorer's idea (Lucchese et al., SIGIR 2015); here a mask is computed
 once on the axis that its conditions live on, and only conditions on pairs are left to the inner loop. Posts come in
 tiles: a condition that holds for a whole tile, or for none of it, costs one comparison. Two trees at a time are looked
-up in one table of all pairs of their leaves.
+up in one table of all pairs of their leaves, and what is looked up is whole numbers of a tiny unit: their sum is the
+same in any order, so what is the same for a whole tile is added up once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,8 +24,11 @@ Pairs = NDArray[np.float32]
 
 TILE = 256
 """Posts at a time: their masks and scores stay in the nearest cache."""
-_DE_BRUIJN = {16: 0x09AF, 32: 0x077CB531}
+_DE_BRUIJN_16, _DE_BRUIJN_32 = 0x09AF, 0x077CB531
 """Multiplied with a lone bit of 16 or 32, its upper bits tell which bit it was, as a perfect hash."""
+_AT_ONCE = 4
+"""Pairs of trees looked up in one pass over a tile."""
+_BITS_OF_SUM = 62
 _LEAST, _MOST = -0x7F800001, 0x7F800000
 """The keys of the infinities, see `_key`."""
 
@@ -35,8 +39,9 @@ class TreeTables:
 
     begin : int64 (n_trees + 1,), where each tree's nodes begin. column : int64 (n_nodes,), rows of the values.
     threshold : float32 (n_nodes,); what is not above it goes left. nan_left : bool (n_nodes,). right : masks
-    (n_nodes,), the leaves that stay reachable on the right. leaf : float64 (n_trees / 2, leaves²), the sum of a leaf
-    of each of two trees, by slots.
+    (n_nodes,), the leaves that stay reachable on the right. leaf : int64 (n_trees / 2 + 1, leaves²), the sum of a leaf
+    of each of two trees, by slots, in units; the last row is zeros. unit : a power of two, so small that rounding the
+    leaves to it is less than what float64 loses, so large that no sum of all trees overflows.
     """
 
     begin: Ints
@@ -44,14 +49,15 @@ class TreeTables:
     threshold: NDArray[np.float32]
     nan_left: NDArray[np.bool_]
     right: Masks
-    leaf: Floats
+    leaf: Ints
+    unit: float
 
 
 def tree_tables(trees: Sequence[Tree], pairs: Sequence[int]) -> TreeTables:
     """Lay trees out; `pairs` are the features that depend on the pair, in the order of their rows of values."""
     kind = np.dtype(np.uint16 if max((len(tree.leaf) for tree in trees), default=1) <= 16 else np.uint32)
     n_slots = kind.itemsize * 8
-    slot = [((1 << place) * _DE_BRUIJN[n_slots] % (1 << n_slots)) >> _shift(n_slots) for place in range(n_slots)]
+    slot = [_slot(1 << place, n_slots) for place in range(n_slots)]
     begin, column, threshold, nan_left, right = [0], list[int](), list[float](), list[bool](), list[int]()
     leaf = np.zeros((len(trees) + len(trees) % 2, n_slots))  # a last tree of zeros makes the number even
     for at, tree in enumerate(trees):
@@ -65,13 +71,17 @@ def tree_tables(trees: Sequence[Tree], pairs: Sequence[int]) -> TreeTables:
                 right.append(_without(span[node], n_slots))
         begin.append(len(column))
     begin += begin[-1:] * (len(trees) % 2)
+    unit = 2.0 ** (np.ceil(np.log2(max(np.abs(leaf).max(axis=1, initial=0).sum(), 1e-9))) - _BITS_OF_SUM)
+    units = np.rint(leaf / unit).astype(np.int64)
+    of_pairs = (units[::2, :, None] + units[1::2, None, :]).reshape(-1, n_slots**2)
     return TreeTables(
         np.array(begin, dtype=np.int64),
         np.array(column, dtype=np.int64),
         _not_above(np.array(threshold, dtype=np.float64)),
         np.array(nan_left, dtype=bool),
         np.array(right, dtype=kind),
-        (leaf[::2, :, None] + leaf[1::2, None, :]).reshape(-1, n_slots**2),
+        np.vstack([of_pairs, np.zeros((1, n_slots**2), dtype=np.int64)]),
+        float(unit),
     )
 
 
@@ -81,7 +91,7 @@ def reachable(trees: Sequence[Tree], tables: TreeTables, values: Mapping[int, Pa
     values : feature → float32 (size,), of so many users or posts.
     """
     kind = tables.right.dtype
-    masks = np.full((size, 2 * len(tables.leaf)), np.iinfo(kind).max, dtype=kind)
+    masks = np.full((size, 2 * (len(tables.leaf) - 1)), np.iinfo(kind).max, dtype=kind)
     for at, tree in enumerate(trees):
         _, span = tree.ordered
         for node, feature in enumerate(tree.feature.tolist()):
@@ -96,10 +106,6 @@ def _without(span: Ints, bits: int) -> int:
     return ((1 << bits) - 1) & ~((1 << int(span[1])) - (1 << int(span[0])))
 
 
-def _shift(bits: int) -> int:
-    return bits - (bits.bit_length() - 1)
-
-
 def _not_above(threshold: Floats) -> Pairs:
     """Return the largest float32 up to each threshold: all float32 values stand on the same side of both."""
     with np.errstate(over="ignore"):
@@ -109,12 +115,11 @@ def _not_above(threshold: Floats) -> Pairs:
 
 
 def add_trees(tables: TreeTables, user_mask: Masks, post_mask: Masks, values: Pairs, out: Floats) -> None:
-    """Add every tree's leaf value to `out`, two trees at a time in their order.
+    """Add the sum of the trees' leaf values to `out`.
 
     user_mask : (n_users, n_trees). post_mask : (n_trees, n_posts). values : float32 (n_columns, n_users, n_posts).
     out : float64 (n_users, n_posts).
     """
-    bits = post_mask.dtype.itemsize * 8
     begins = np.arange(0, post_mask.shape[1], TILE)
     some, every = (
         np.ascontiguousarray(join.reduceat(post_mask, begins, axis=1).T) for join in (np.bitwise_or, np.bitwise_and)
@@ -131,11 +136,10 @@ def add_trees(tables: TreeTables, user_mask: Masks, post_mask: Masks, values: Pa
         tables.nan_left,
         tables.right,
         tables.leaf,
+        tables.unit,
         values,
         values.view(np.int32),
-        _DE_BRUIJN[bits],
-        bits,
-        _shift(bits),
+        post_mask.dtype.itemsize * 8,
         out,
     )
 
@@ -151,9 +155,23 @@ def _key(pattern: Any) -> Any:
     return pattern ^ ((pattern >> np.int32(31)) & np.int32(0x7FFFFFFF))
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _slot(mask: Any, de_bruijn: int, bits: int, shift: int) -> Any:
-    return (((mask & (0 - mask)) * de_bruijn) & ((1 << bits) - 1)) >> shift
+@njit(cache=True, nogil=True)
+def _slot(mask: int, bits: int) -> int:
+    """Return the place in a table of leaves that stands for the lowest bit of `mask`."""
+    if bits == 16:
+        return (((mask & (0 - mask)) * _DE_BRUIJN_16) & 0xFFFF) >> 12
+    return (((mask & (0 - mask)) * _DE_BRUIJN_32) & 0xFFFFFFFF) >> 27
+
+
+@njit(cache=True, nogil=True)
+def _to_slots(mask: Masks, bits: int) -> None:
+    """Write each mask's slot in its place; with numbers known to the compiler, which so takes 16 or more at once."""
+    if bits == 16:
+        for post in range(len(mask)):
+            mask[post] = (((mask[post] & (0 - mask[post])) * _DE_BRUIJN_16) & 0xFFFF) >> 12
+    else:
+        for post in range(len(mask)):
+            mask[post] = (((mask[post] & (0 - mask[post])) * _DE_BRUIJN_32) & 0xFFFFFFFF) >> 27
 
 
 @njit(cache=True, nogil=True)
@@ -174,9 +192,7 @@ def _slots_of(  # noqa: C901 - the compiler wants one loop nest, and arrays rath
     user: int,
     low: NDArray[np.int32],
     high: NDArray[np.int32],
-    de_bruijn: int,
     bits: int,
-    shift: int,
     open_nodes: Ints,
     mask: Masks,
 ) -> Any:
@@ -203,7 +219,7 @@ def _slots_of(  # noqa: C901 - the compiler wants one loop nest, and arrays rath
             n_open += 1
     reachable &= common
     if reachable & (0 - reachable) == least & (0 - least):
-        return _slot(least, de_bruijn, bits, shift)
+        return _slot(least, bits)
     first, n_posts = tile * TILE, len(mask)
     of_post = post_mask[tree, first : first + n_posts]
     for post in range(n_posts):
@@ -218,8 +234,7 @@ def _slots_of(  # noqa: C901 - the compiler wants one loop nest, and arrays rath
         else:
             for post in range(n_posts):
                 mask[post] = mask[post] if row[post] <= most else mask[post] & stays
-    for post in range(n_posts):
-        mask[post] = _slot(np.int64(mask[post]), de_bruijn, bits, shift)
+    _to_slots(mask, bits)
     return -1
 
 
@@ -235,25 +250,25 @@ def _add_trees(  # noqa: C901
     limit: NDArray[np.int32],
     nan_left: NDArray[np.bool_],
     right: Masks,
-    leaf: Floats,
+    leaf: Ints,
+    unit: float,
     values: Pairs,
     patterns: NDArray[np.int32],
-    de_bruijn: int,
     bits: int,
-    shift: int,
     out: Floats,
 ) -> None:
     n_users, n_posts = out.shape
-    n_columns, n_tiles = values.shape[0], some.shape[0]
-    width = bits - shift
+    n_columns, n_tiles, n_pairs = values.shape[0], some.shape[0], leaf.shape[0] - 1
+    width = 4 if bits == 16 else 5
     for user in prange(n_users):
         masks = np.empty((2, TILE), dtype=post_mask.dtype)
+        slots, sums = np.empty((_AT_ONCE, TILE), dtype=np.uint16), np.empty(TILE, dtype=np.int64)
+        waiting = np.empty(_AT_ONCE, dtype=np.int64)
         open_nodes, shared = np.empty(bits, dtype=np.int64), np.empty(2, dtype=np.int64)
         low, high = np.empty(n_columns, dtype=np.int32), np.empty(n_columns, dtype=np.int32)
         for tile in range(n_tiles):
             first = tile * TILE
             size = min(TILE, n_posts - first)
-            row = out[user, first : first + size]
             for at in range(n_columns):
                 least, most = np.int32(2147483647), np.int32(-2147483648)
                 of_tile = patterns[at, user, first : first + size]
@@ -261,26 +276,44 @@ def _add_trees(  # noqa: C901
                     key = np.int32(_key(of_tile[post]))
                     least, most = min(least, key), max(most, key)
                 low[at], high[at] = least, most
-            for pair in range(len(leaf)):
+            of_all = np.int64(0)
+            sums[:size] = 0
+            n_waiting = 0
+            for pair in range(n_pairs):
                 for half in range(2):
                     tree = 2 * pair + half
                     of_user = np.int64(user_mask[user, tree])
                     shared[half] = _slots_of(
                         tree, tile, of_user, post_mask, some, every, begin, column, threshold, limit, nan_left, right,
-                        values, user, low, high, de_bruijn, bits, shift, open_nodes, masks[half, :size],
+                        values, user, low, high, bits, open_nodes, masks[half, :size],
                     )  # fmt: skip
                 one, other = shared
-                sums = leaf[pair]
                 if one >= 0 and other >= 0:
-                    value = sums[one << width | other]
-                    for post in range(size):
-                        row[post] += value
-                elif one >= 0:
-                    for post in range(size):
-                        row[post] += sums[one << width | np.int64(masks[1, post])]
-                elif other >= 0:
-                    for post in range(size):
-                        row[post] += sums[np.int64(masks[0, post]) << width | other]
-                else:
-                    for post in range(size):
-                        row[post] += sums[np.int64(masks[0, post]) << width | np.int64(masks[1, post])]
+                    of_all += leaf[pair, one << width | other]
+                    continue
+                for half in range(2):
+                    if shared[half] >= 0:
+                        masks[half, :size] = shared[half]
+                both = slots[n_waiting]
+                for post in range(size):
+                    both[post] = masks[0, post] << width | masks[1, post]
+                waiting[n_waiting] = pair
+                n_waiting += 1
+                if n_waiting == _AT_ONCE:
+                    _look_up(leaf, waiting, slots, sums[:size])
+                    n_waiting = 0
+            if n_waiting:
+                waiting[n_waiting:] = n_pairs  # zeros
+                slots[n_waiting:, :size] = 0
+                _look_up(leaf, waiting, slots, sums[:size])
+            row = out[user, first : first + size]
+            for post in range(size):
+                row[post] += np.float64(sums[post] + of_all) * unit
+
+
+@njit(cache=True, nogil=True)
+def _look_up(leaf: Ints, pairs: Ints, slots: NDArray[np.uint16], sums: Ints) -> None:
+    """Add the leaves of four pairs of trees to `sums`. slots : (_AT_ONCE, TILE)."""
+    one, two, three, four = leaf[pairs[0]], leaf[pairs[1]], leaf[pairs[2]], leaf[pairs[3]]
+    for post in range(len(sums)):
+        sums[post] += one[slots[0, post]] + two[slots[1, post]] + three[slots[2, post]] + four[slots[3, post]]

@@ -7,7 +7,8 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from batch.features.neighbours import Touched, fading_touched, worth_of
+from batch.features.neighbours import neighbourhood
+from batch.features.pioneers import pioneers, places_of_pioneers
 from batch.features.registry import feature
 from batch.features.touches import latest_touches
 from batch.features.view import View
@@ -24,22 +25,6 @@ _REMEMBERED_S = 90 * 24 * HOUR_S
 _CHUNK = 64
 
 
-def pioneers(view: View) -> Ints:
-    """Return the pioneer of each post as of τ, the index of a user, -1 for none; shape (n_posts,)."""
-    return view.once("pioneers", lambda: _pioneers(view))
-
-
-def _pioneers(view: View) -> Ints:
-    history = view.history
-    order, start = history.firsts_by_post
-    pioneer = np.full(view.n_posts, -1, dtype=np.int64)
-    met = np.flatnonzero(start[1:] > start[:-1])
-    first = order[start[met]]
-    known = first < view.n_events
-    pioneer[met[known]] = history.tables.events.user[first[known]]
-    return np.where(history.author_user >= 0, history.author_user, pioneer)
-
-
 @feature(
     "pioneer_likeness",
     "user×post",
@@ -47,14 +32,7 @@ def _pioneers(view: View) -> Ints:
     "likeness of the user to the post's author, or else to who touched it first, by posts in common; missing for none",
 )
 def _likeness(view: View, users: Ints) -> Pairs:
-    touched = fading_touched(view)
-    out = np.zeros((len(users), len(view.pool)), dtype=np.float32)
-    _add_likeness(users, *_sets(touched), worth_of(touched), pioneers(view)[view.pool], out)
-    return out
-
-
-def _sets(touched: Touched) -> tuple[Ints, Ints, Ints, Ints]:
-    return touched.post_begin, touched.post, touched.user_begin, touched.user
+    return neighbourhood(view, users).pioneer
 
 
 @feature(
@@ -65,20 +43,21 @@ def _sets(touched: Touched) -> tuple[Ints, Ints, Ints, Ints]:
 )
 def _lift(view: View, users: Ints) -> Pairs:
     begin, brought, share = view.once("brought by pioneers", lambda: _brought(view))
-    out = np.zeros((len(users), len(view.pool)), dtype=np.float32)
-    _add_lift(users, begin, brought, share, pioneers(view)[view.pool], _PRIOR_TOUCHES, out)
+    out = np.empty((len(users), len(view.pool)), dtype=np.float32)
+    _fill_lift(users, begin, brought, share, *places_of_pioneers(view), _PRIOR_TOUCHES, out)
     return out
 
 
 def _brought(view: View) -> tuple[Ints, Ints, Floats]:
     """Return the pioneers of each user's latest touches, by user, where each user's begin, and the pioneers' shares.
 
-    int64 (n_users + 1,), int64 (n_touches,), float64 (n_users + 1,), the last one for posts without a pioneer.
+    int64 (n_users + 1,), int64 (n_touches,), float64 (n_users + 1,); n_users stands for posts without a pioneer.
     """
     events, kept = view.history.tables.events, latest_touches(view, _TOUCHES)
     brought = pioneers(view)[events.post[kept]]
+    brought = np.where(brought < 0, view.n_users, brought)
     begin = np.concatenate(([0], np.cumsum(np.bincount(events.user[kept], minlength=view.n_users))))
-    counts = np.bincount(np.where(brought < 0, view.n_users, brought), minlength=view.n_users + 1)
+    counts = np.bincount(brought, minlength=view.n_users + 1)
     return begin, brought, (counts + 1e-3) / (counts.sum() + 1e-3 * len(counts))
 
 
@@ -105,53 +84,26 @@ def _reach(view: View) -> Floats:
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def _add_likeness(
-    users: Ints,
-    post_begin: Ints,
-    post: Ints,
-    user_begin: Ints,
-    user: Ints,
-    worth: Floats,
-    pioneer: Ints,
-    out: Pairs,
+def _fill_lift(
+    users: Ints, begin: Ints, brought: Ints, share: Floats, place_begin: Ints, place: Ints, prior: float, out: Pairs
 ) -> None:
-    """Fill each user's row; the arrays are those of Touched, pioneer : int64 (n_pool,), out : (len(users), n_pool)."""
-    n_users = len(post_begin) - 1
+    """Fill each user's row; begin, brought, share : as _brought returns them; place_begin, place : of the pioneers.
+
+    All pioneers of whom a user has touched nothing stand alike to the user.
+    """
     n_chunks = (len(users) + _CHUNK - 1) // _CHUNK
     for chunk in prange(n_chunks):
-        common = np.zeros(n_users)
+        counts = np.zeros(len(share))
         for row in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, len(users))):
             me = users[row]
-            for i in range(post_begin[me], post_begin[me + 1]):
-                for j in range(user_begin[post[i]], user_begin[post[i] + 1]):
-                    common[user[j]] += worth[post[i]]
-            mine = post_begin[me + 1] - post_begin[me]
-            for place in range(len(pioneer)):
-                other = pioneer[place]
-                if other < 0:
-                    out[row, place] = np.nan
-                elif common[other] > 0:
-                    theirs = post_begin[other + 1] - post_begin[other]
-                    out[row, place] = common[other] / np.sqrt(np.float64(mine * theirs))
-            for i in range(post_begin[me], post_begin[me + 1]):
-                for j in range(user_begin[post[i]], user_begin[post[i] + 1]):
-                    common[user[j]] = 0.0
-
-
-@njit(parallel=True, cache=True, nogil=True)
-def _add_lift(users: Ints, begin: Ints, brought: Ints, share: Floats, pioneer: Ints, prior: float, out: Pairs) -> None:
-    """Fill each user's row; begin, brought, share : as _brought returns them, pioneer : int64 (n_pool,)."""
-    n_users = len(begin) - 1
-    n_chunks = (len(users) + _CHUNK - 1) // _CHUNK
-    for chunk in prange(n_chunks):
-        counts = np.zeros(n_users + 1)
-        for row in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, len(users))):
-            me = users[row]
-            for i in range(begin[me], begin[me + 1]):
-                counts[brought[i]] += 1  # -1 is the last place
             total = begin[me + 1] - begin[me] + prior
-            for place in range(len(pioneer)):
-                of_pioneer = share[pioneer[place]]
-                out[row, place] = np.log((counts[pioneer[place]] + prior * of_pioneer) / total / of_pioneer)
+            out[row] = np.float32(np.log(prior / total))
             for i in range(begin[me], begin[me + 1]):
-                counts[brought[i]] = 0.0
+                counts[brought[i]] += 1
+            for i in range(begin[me], begin[me + 1]):
+                pioneer = brought[i]
+                if counts[pioneer] > 0:
+                    lift = np.log((counts[pioneer] + prior * share[pioneer]) / total / share[pioneer])
+                    for j in range(place_begin[pioneer], place_begin[pioneer + 1]):
+                        out[row, place[j]] = lift
+                    counts[pioneer] = 0.0

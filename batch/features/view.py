@@ -1,5 +1,6 @@
 """The view: what is known at a moment τ. Every feature is computed from it, so none can look ahead."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -151,6 +152,13 @@ def build_history(
     )
 
 
+class _OfThread(threading.local):
+    """What a view has computed for the users that a thread asked for last."""
+
+    users: Ints | None = None
+    kept: dict[str, Any]
+
+
 class View:
     """The past of a moment: events before `tau_s` (seconds since 1970), and the posts that exist then.
 
@@ -169,11 +177,16 @@ class View:
         self.exists = (posts.born_s < tau_s) & ~posts.hidden
         self.pool = np.flatnonzero(self.exists) if pool is None else pool
         self._once: dict[str, Any] = {}
-        self._for_users: tuple[Ints | None, dict[str, Any]] = (None, {})
+        self._for_users = _OfThread()
+        self._locks: dict[str, threading.RLock] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what was kept for the users asked for last: in another process they are no longer the same ones."""
-        return self.__dict__ | {"_for_users": (None, {})}
+        return {name: value for name, value in self.__dict__.items() if name not in {"_for_users", "_locks"}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what was computed once from the other process."""
+        self.__dict__ |= state | {"_for_users": _OfThread(), "_locks": {}}
 
     @cached_property
     def place(self) -> Ints:
@@ -183,16 +196,18 @@ class View:
         return place
 
     def once(self, name: str, compute: Callable[[], _T]) -> _T:
-        """Return what `compute` returns, computed once a view."""
+        """Return what `compute` returns, computed once a view, whatever threads ask."""
         if name not in self._once:
-            self._once[name] = compute()
+            with self._locks.setdefault(name, threading.RLock()):
+                if name not in self._once:
+                    self._once[name] = compute()
         return cast("_T", self._once[name])
 
     def for_users(self, name: str, users: Ints, compute: Callable[[], _T]) -> _T:
-        """Return what `compute` returns, kept until other `users` are asked for."""
-        if self._for_users[0] is not users:
-            self._for_users = (users, {})
-        kept = self._for_users[1]
+        """Return what `compute` returns, kept until this thread asks for other `users`."""
+        if self._for_users.users is not users:
+            self._for_users.users, self._for_users.kept = users, {}
+        kept = self._for_users.kept
         if name not in kept:
             kept[name] = compute()
         return cast("_T", kept[name])

@@ -100,7 +100,7 @@ def test_the_caps_bound_touches_users_of_a_post_and_neighbours(monkeypatch: pyte
     uncapped = neighbour_scores(view, users)
     np.testing.assert_allclose(uncapped, _by_definition(view, users, 6, 5, 100), rtol=1e-5)
     monkeypatch.setattr(neighbours, "NEIGHBOURS", 1)
-    one = neighbour_scores(view, users)
+    one = neighbour_scores(view, users.copy())  # other users, for all that the view keeps of those asked for last
     touched = latest_touches(view, 6)
     owner = view.history.tables.events.user[touched]
     for row in one:  # one neighbour alone, and at most six posts of that one

@@ -5,7 +5,7 @@ import pytest
 from small_world import make_history, make_tables
 
 from batch.features.matrix import on_axes
-from batch.features.pioneer import pioneers
+from batch.features.pioneers import pioneers
 from batch.features.registry import FEATURES
 from batch.features.view import View
 from batch.tables import HOUR_S
