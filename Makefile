@@ -7,7 +7,7 @@ TORCH ?= torch==2.13.0
 DATA ?= ../shared/data
 CHECKER ?= ../shared/checker
 
-.PHONY: install extras demo test acceptance bench-quality lint format docs lock clean
+.PHONY: install extras demo test acceptance bench bench-smoke bench-quality lint format docs lock clean
 
 install: .venv/installed
 
@@ -41,6 +41,15 @@ test: install
 # The main job on real interaction logs; ARGS="--only deskdrop days" for parts of it, ARGS=--both for all databases.
 acceptance: install
 	@$(BIN)/python -m bench.acceptance --data $(DATA) --checker $(CHECKER) $(ARGS)
+
+# How fast it is, at the reference scale (hours, 6 GB of memory, 40 GB of disk); ARGS="--only scale publish" for parts,
+# and DATABASE_URL of a Postgres that holds the reference log saves making one.
+bench: install
+	@$(BIN)/python -m bench.performance $(ARGS)
+
+# The same with small networks, in a minute or two: that all works, and that results are exact.
+bench-smoke: install
+	@$(BIN)/python -m bench.performance --smoke $(ARGS)
 
 # How good the feeds are, on real logs and a simulated network; ARGS="--only articles peers" for parts, ARGS=--quick to try.
 bench-quality: install

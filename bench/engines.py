@@ -1,6 +1,6 @@
 """What the engine `dask` with two workers on this machine takes against the engine `local`, and whether slates agree.
 
-    python -m bench.engines [--users N] [--posts N] [--activity SHARE] [--ranker NAME]
+    python -m bench.engines [--users N] [--posts N] [--activity SHARE] [--ranker NAME] [--smoke]
 
 Simulates a network in SQLite, and runs the batch three times in a temporary folder with a Redis of its own: once to
 train, then with that model by each engine. Seconds are of the wall, over making and writing slates; for dask, starting
@@ -40,14 +40,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--posts", type=int, default=7_000)
     parser.add_argument("--activity", type=float, default=0.03)
     parser.add_argument("--ranker", default="lightgbm")
+    parser.add_argument("--smoke", action="store_true", help="few users, and nothing of speed is judged")
     given = parser.parse_args(arguments)
+    if given.smoke:
+        given.users, given.posts, given.activity = 1_000, 500, 0.1
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder)
         parameters = Parameters(given.users, given.posts, days=28, activity=given.activity, end=END)
         settings = BatchSettings(state=state, ranker=given.ranker, gate_days=0)
         with hold_redis(state) as service, connect(service.url, timeout_s=60) as redis:
             figures = _measure(settings, parameters, redis, service.url)
-    return conclude("engines", {"users": given.users, "posts": given.posts} | figures, read_targets("engines"))
+    name = "engines_smoke" if given.smoke else "engines"
+    return conclude(name, {"users": given.users, "posts": given.posts} | figures, read_targets(name))
 
 
 def _measure(settings: BatchSettings, parameters: Parameters, redis: Redis, redis_url: str) -> dict[str, float]:

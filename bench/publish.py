@@ -1,6 +1,7 @@
 """Publishing at the reference scale: slates a second, bytes a slate by Redis's own figures, and what readers notice.
 
-Slates are drawn at random, since how they were picked makes no difference to Redis: `python -m bench.publish`.
+Slates are drawn at random, since how they were picked makes no difference to Redis: `python -m bench.publish`. The
+limit is the same commands, made beforehand, through a bare socket.
 """
 
 import argparse
@@ -12,10 +13,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from redis import Redis
@@ -23,7 +26,7 @@ from redis import Redis
 from batch import publish
 from batch.encode import IdsEncoder, PackedEncoder, UserEncoder
 from batch.slate import ActedOn, Chunk
-from batch.tables import Ints, Posts, Users
+from batch.tables import Posts, Users
 from bench.figures import conclude, read_targets
 from demo.services import hold_redis
 from slates import packed
@@ -41,6 +44,8 @@ HOURS, TOP_N, N_POSTS, LAST_ID = 24, 20, 7_023, 7_319
 TTL_S = 72 * 3600.0
 CHUNK = 1_120
 """Users at once, as many as a run has with that catalogue."""
+AT_ONCE = 500
+"""Users in one round trip."""
 IDLE_S = 5.0
 READER = """
 import sys, time
@@ -113,10 +118,8 @@ def publish_one(redis: Redis, keys: Keys, world: World, codec: str) -> Timing:
         writer.begin()
         names = publish.bucket_fields(manifest.first_bucket, HOURS)
         writer.write_shared(publish.shared_rows(keys, manifest.id, world.posts, world.shared, names))
-        pool: Ints = np.arange(N_POSTS)
-        encoder: UserEncoder = IdsEncoder(world.posts, names, TTL_S)
+        encoder = encoder_of(world, manifest)
         if codec == packed.CODEC:
-            encoder = PackedEncoder(packed.Layout.of(manifest), pool, N_POSTS, TTL_S)
             writer.write_list_of_posts(map(str, world.posts.ids))
         key_of = partial(keys.user, manifest.id)
         for shard, chunk in enumerate(world.chunks(lock.seq)):
@@ -134,6 +137,54 @@ def publish_one(redis: Redis, keys: Keys, world: World, codec: str) -> Timing:
         timing.verify_s = time.perf_counter() - begun
         writer.flip(manifest)
     return timing
+
+
+def bare_protocol_s(redis: Redis, keys: Keys, world: World, codec: str) -> float:
+    """Return the seconds that the same commands take, all made beforehand, by a bare socket: the protocol's limit.
+
+    The keys are removed again.
+    """
+    manifest = replace(manifest_of(world, 1, codec), id="bare")
+    encoder = encoder_of(world, manifest)
+    key_of = partial(keys.user, manifest.id)
+    sent, names, replies = [], [], 0
+    for chunk in world.chunks(0):
+        entries = list(publish.user_entries(chunk, world.users, world.shared, world.acted, key_of, encoder))
+        sent += [b"".join(entry.commands for entry in entries[at : at + AT_ONCE]) for at in range(0, CHUNK, AT_ONCE)]
+        replies += sum(entry.replies for entry in entries)
+        names += [entry.key for entry in entries]
+    connection: Any = redis.connection_pool.get_connection()
+    try:
+        connection.connect()
+        socket = connection._sock  # noqa: SLF001 - the bare socket, with nothing of the client in between
+        marker = b"hourfeed-bench-end"
+        begun = time.perf_counter()
+        with ThreadPoolExecutor(1) as reader:
+            read = reader.submit(_read_until, socket, marker)
+            for commands in sent:
+                socket.sendall(commands)
+            socket.sendall(b"*2\r\n$4\r\nECHO\r\n$%d\r\n%s\r\n" % (len(marker), marker))
+            read.result()
+        seconds = time.perf_counter() - begun
+    finally:
+        connection.disconnect()
+        redis.connection_pool.release(connection)
+    for begin in range(0, len(names), 1_000):
+        redis.unlink(*names[begin : begin + 1_000])
+    return seconds
+
+
+def _read_until(socket: Any, end: bytes) -> None:
+    tail = b""
+    while end not in tail:
+        tail = tail[-len(end) :] + socket.recv(2**20)
+
+
+def encoder_of(world: World, manifest: Manifest) -> UserEncoder:
+    """Return the encoder of the manifest's codec."""
+    if manifest.codec == packed.CODEC:
+        return PackedEncoder(packed.Layout.of(manifest), np.arange(N_POSTS), N_POSTS, TTL_S)
+    return IdsEncoder(world.posts, publish.bucket_fields(manifest.first_bucket, HOURS), TTL_S)
 
 
 def unlink_all_but_two(redis: Redis, keys: Keys, world: World) -> float:
@@ -232,6 +283,7 @@ def measure(n_users: int, state: Path) -> dict[str, float]:
             gc.collect()
             alone = publish_one(redis, keys, world, codec)
             seconds = alone.encode_s + alone.write_s
+            bare_s = bare_protocol_s(redis, keys, world, codec)
             figures |= {
                 f"{codec}.slates_per_s": round(n_users * HOURS / seconds),
                 f"{codec}.bytes_per_slate": round(alone.bytes / (n_users * HOURS), 2),
@@ -241,6 +293,8 @@ def measure(n_users: int, state: Path) -> dict[str, float]:
                 f"{codec}.encode_s": round(alone.encode_s, 2),
                 f"{codec}.write_s": round(alone.write_s, 2),
                 f"{codec}.verify_s": round(alone.verify_s, 2),
+                f"{codec}.limit.slates_per_s": round(n_users * HOURS / bare_s),
+                f"{codec}.limit.share": round(bare_s / seconds, 3),
             }
             out = state / f"{codec}.txt"
             with reading(service.url, n_users, out), niced():
@@ -261,15 +315,16 @@ def measure(n_users: int, state: Path) -> dict[str, float]:
     return figures
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; exit status 1 where a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--users", type=int, default=163_205)
-    arguments = parser.parse_args()
-    targets = read_targets("publish")
+    parser.add_argument("--smoke", action="store_true", help="few users, and bytes alone are judged")
+    given = parser.parse_args(arguments)
+    name, n_users = ("publish_smoke", 4_000) if given.smoke else ("publish", given.users)
     with tempfile.TemporaryDirectory() as folder:
-        figures = measure(arguments.users, Path(folder))
-    return conclude("publish", {"users": arguments.users, **figures}, targets)
+        figures = measure(n_users, Path(folder))
+    return conclude(name, {"users": n_users, **figures}, read_targets(name))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 """`hourfeed plan`: what a run will take, before it begins."""
 
+import json
+from dataclasses import asdict
+
 import click
 
 from batch.pipeline import TRAINED
-from batch.plan import count_rows, make_plan
+from batch.plan import Counts, Plan, count_rows, make_plan
 from batch.settings import BatchSettings
 from cli.context import open_redis, read_settings
 from slates.cluster import keys_of
@@ -14,7 +17,8 @@ from source.engine import open_engine
 
 @click.command("plan")
 @click.option("--saved-model", is_flag=True, help="Plan a run that scores with a saved model, and trains none.")
-def command(*, saved_model: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON, for a program to read.")
+def command(*, saved_model: bool, as_json: bool) -> None:
     """Say what a run will take: seconds by stage, peak memory, and bytes in Redis.
 
     Counts rows, and computes nothing else. Exit status 1 where Redis has no room for it, or would evict.
@@ -32,16 +36,20 @@ def command(*, saved_model: bool) -> None:
         trains = settings.ranker in TRAINED and not saved_model
         plan = make_plan(settings, counts, read_store(redis), last, trains=trains, first_read=first_read)
         held = len(list_generations(redis, keys))
-        click.echo(f"{counts.events:,} events, {counts.users:,} users × {settings.hours} hours, {counts.posts:,} posts")
-        for stage, seconds in plan.seconds.items():
-            click.echo(f"  {stage:<10} {seconds:>8,.1f} s")
-        click.echo(f"  {'all':<10} {sum(plan.seconds.values()):>8,.1f} s, by {_by(measured=plan.measured)}")
-        click.echo(f"memory     {plan.memory_bytes / 1e9:>8,.2f} GB at the peak")
-        kept = f"up to {settings.keep_generations + 1} of them ({held} are held)"
-        posts = f"{plan.posts_bytes / 1e6:,.1f} MB of posts"
-        click.echo(f"Redis      {plan.redis_bytes / 1e6:>8,.1f} MB a generation, {kept}, and {posts}")
+        click.echo(json.dumps(asdict(plan)) if as_json else _in_words(settings, counts, plan, held=held))
         of_generation, of_posts = plan.redis_bytes, plan.posts_bytes
         refuse_without_room(redis, keys, of_generation=of_generation, of_posts=of_posts, keep=settings.keep_generations)
+
+
+def _in_words(settings: BatchSettings, counts: Counts, plan: Plan, *, held: int) -> str:
+    lines = [f"{counts.events:,} events, {counts.users:,} users × {settings.hours} hours, {counts.posts:,} posts"]
+    lines += [f"  {stage:<10} {seconds:>8,.1f} s" for stage, seconds in plan.seconds.items()]
+    lines.append(f"  {'all':<10} {sum(plan.seconds.values()):>8,.1f} s, by {_by(measured=plan.measured)}")
+    lines.append(f"memory     {plan.memory_bytes / 1e9:>8,.2f} GB at the peak")
+    kept = f"up to {settings.keep_generations + 1} of them ({held} are held)"
+    posts = f"{plan.posts_bytes / 1e6:,.1f} MB of posts"
+    lines.append(f"Redis      {plan.redis_bytes / 1e6:>8,.1f} MB a generation, {kept}, and {posts}")
+    return "\n".join(lines)
 
 
 def _by(*, measured: bool) -> str:

@@ -19,6 +19,7 @@ class StageProgress:
         self._bars: Progress | None = None
         self._tasks: dict[str, int] = {}
         self._told: dict[str, float] = {}
+        self._untold = ("", "")
 
     def __enter__(self) -> Self:
         """Begin to show."""
@@ -32,6 +33,7 @@ class StageProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave the terminal as it was."""
+        self._tell_the_last_of("")
         if self._bars:
             self._bars.stop()
 
@@ -41,9 +43,22 @@ class StageProgress:
             if name not in self._tasks:
                 self._tasks[name] = self._bars.add_task(name, total=total)
             self._bars.update(self._tasks[name], completed=done, total=total)  # type: ignore[arg-type]
-        elif done == total or time.monotonic() - self._told.get(name, 0.0) > _EVERY_S:
+            return
+        self._tell_the_last_of(name)
+        line = f"{name}: {done:,}" + (f" of {total:,}\n" if total else "\n")
+        if done == total or time.monotonic() - self._told.get(name, 0.0) > _EVERY_S:
             self._told[name] = time.monotonic()
-            sys.stderr.write(f"{name}: {done:,}" + (f" of {total:,}\n" if total else "\n"))
+            sys.stderr.write(line)
+            self._untold = ("", "")
+        else:
+            self._untold = (name, line)
+
+    def _tell_the_last_of(self, next_name: str) -> None:
+        """Write how far a stage came whose end nobody knew, once another one begins."""
+        name, line = self._untold
+        if name != next_name:
+            sys.stderr.write(line)
+            self._untold = ("", "")
 
     def note(self, text: str) -> None:
         """Show a line that stays."""

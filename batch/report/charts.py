@@ -39,20 +39,38 @@ def per_cent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def line_chart(title: str, places: Sequence[str], series: Sequence[Series], *, x: str, y: str) -> str:
-    """Draw a line with intervals for each series over the places, from zero up; values are shares."""
+def tick_per_cent(value: float) -> str:
+    """Write a share beside an axis."""
+    return f"{100 * value:.3g} %"
+
+
+def line_chart(
+    title: str,
+    places: Sequence[str],
+    series: Sequence[Series],
+    *,
+    x: str,
+    y: str,
+    write: Callable[[float], str] = per_cent,
+    tick: Callable[[float], str] = tick_per_cent,
+    most: float = 1.0,
+) -> str:
+    """Draw a line with intervals for each series over the places, from zero to `most` at the highest.
+
+    write, tick : how values are written in the titles of marks, and beside the axis; by default as shares.
+    """
     highest = max(((p.value or 0.0) + (p.half or 0.0) for line in series for p in line.points), default=0.0)
-    top, step = _scale(min(highest, 1.0))
+    top, step = _scale(min(highest, most))
     plot_width, plot_height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
     at = [_LEFT + plot_width * (place + 0.5) / max(1, len(places)) for place in range(len(places))]
 
     def height(value: float) -> float:
         return _TOP + plot_height * (1 - min(max(value, 0.0), top) / top)
 
-    parts = [*_grid(top, step, height), *_places(places, at)]
+    parts = [*_grid(top, step, height, tick), *_places(places, at)]
     for order, line in enumerate(series):
         aside = (order - (len(series) - 1) / 2) * min(6.0, plot_width / max(1, len(places)) / (len(series) + 1))
-        parts.append(_line(line, places, [place + aside for place in at], height))
+        parts.append(_line(line, places, [place + aside for place in at], height, write))
     parts.append(_text(_LEFT + plot_width / 2, _HEIGHT - 4, x, "middle"))
     parts.append(
         f'<text class="axis" transform="rotate(-90 12 {_TOP + plot_height / 2:.0f})" x="12" '
@@ -101,12 +119,12 @@ def _scale(highest: float) -> tuple[float, float]:
     return step * math.ceil(round(highest / step, 9)), step
 
 
-def _grid(top: float, step: float, height: Callable[[float], float]) -> list[str]:
+def _grid(top: float, step: float, height: Callable[[float], float], write: Callable[[float], str]) -> list[str]:
     parts = []
     for tick in range(round(top / step) + 1):
         y = height(tick * step)
         parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>')
-        parts.append(_text(_LEFT - 6, y + 4, f"{100 * tick * step:.3g} %", "end"))
+        parts.append(_text(_LEFT - 6, y + 4, write(tick * step), "end"))
     return parts
 
 
@@ -119,7 +137,13 @@ def _places(places: Sequence[str], at: Sequence[float]) -> list[str]:
     return [_text(at[p], y, name, "middle") for p, name in enumerate(places) if p % every == 0]
 
 
-def _line(line: Series, places: Sequence[str], at: Sequence[float], height: Callable[[float], float]) -> str:
+def _line(
+    line: Series,
+    places: Sequence[str],
+    at: Sequence[float],
+    height: Callable[[float], float],
+    write: Callable[[float], str],
+) -> str:
     parts, path, gap = [f'<g class="{line.style}">'], "", True
     for x, point in zip(at, line.points, strict=True):
         if point.value is None:
@@ -133,7 +157,7 @@ def _line(line: Series, places: Sequence[str], at: Sequence[float], height: Call
     parts.append(f'<path class="line" d="{path}"/>')
     for x, place, point in zip(at, places, line.points, strict=True):
         if point.value is not None:
-            said = _said(f"{line.name}, {place}", point, per_cent)
+            said = _said(f"{line.name}, {place}", point, write)
             parts.append(
                 f'<circle class="dot" cx="{x:.1f}" cy="{height(point.value):.1f}" r="3.4">'
                 f"<title>{escape(said)}</title></circle>"
