@@ -34,7 +34,7 @@ from bench.sources import ROOT
 PARTS = ("limits", "network", "scale", "event_log", "scoring", "publish", "engines")
 DOCS = ROOT / "docs"
 _OF_A_DATABASE = ("network", "scale", "event_log")
-_SMOKE = {"scale": ("--scale", "demo", "--only", "runs")}
+_SMOKE = {"scale": ("--scale", "tiny", "--only", "runs")}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         database = ""
         for part in given.only:
             if part in _OF_A_DATABASE and not database:
-                scale = PARAMETERS["demo" if given.smoke else "reference"]
+                scale = PARAMETERS["tiny" if given.smoke else "reference"]
                 at = open_.enter_context(network(scale, Path(name) / "network", url))
                 database = at.url
                 if at.figures:

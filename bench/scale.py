@@ -28,6 +28,8 @@ from demo.services import hold_redis
 from slates.client import connect
 
 PARTS = ("runs", "growth")
+_QUICK = {"HOURFEED_GATE_DAYS": "1", "HOURFEED_TREES": "60"}
+"""Settings for the scale `tiny`, which is for trying it."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,7 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
         at = open_.enter_context(network(PARAMETERS[given.scale], folder / "network", given.database))
         redis_server = open_.enter_context(hold_redis(folder / "redis"))
         redis = open_.enter_context(connect(redis_server.url, timeout_s=60))
-        batches = Batches(folder / "state", at.url, redis, redis_server.url)
+        settings = _QUICK if given.scale == "tiny" else {}
+        batches = Batches(folder / "state", at.url, redis, redis_server.url, settings)
         figures = dict(at.figures)
         figures |= _runs(batches, at) if "runs" in given.only else _model_alone(batches, at)
         if "growth" in given.only:

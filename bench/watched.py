@@ -45,8 +45,9 @@ def watch(argv: Sequence[str | Path], environment: Mapping[str, str], folder: Pa
                 wall_s = time.perf_counter() - begun
                 if pid:
                     break
-                if _PROC.is_dir():
-                    memory.append((wall_s, _resident(process.pid)))
+                resident = _resident(process.pid) if _PROC.is_dir() else 0
+                if resident:  # nothing is told of one that has just ended
+                    memory.append((wall_s, resident))
                     most_alone = max(most_alone, _high_water(process.pid))
                 time.sleep(_EVERY_S)
         except BaseException:

@@ -2,14 +2,13 @@
 
 import pytest
 
-from cli import progress
 from cli.progress import StageProgress
 
 
 def test_the_last_of_a_stage_of_unknown_length_is_told_when_the_next_one_begins(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress.time, "monotonic", lambda: 100.0)  # so no line is due by the clock but the first
+    monkeypatch.setattr("cli.progress.time.monotonic", lambda: 100.0)  # so no line is due by the clock but the first
     with StageProgress() as shown:
         for rows in (10, 20, 30):
             shown.stage("read", rows, None)
