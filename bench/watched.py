@@ -35,7 +35,6 @@ class Taken:
 def watch(argv: Sequence[str | Path], environment: Mapping[str, str], folder: Path) -> Taken:
     """Run the command in `folder`; raise BenchError with its last words when it fails."""
     memory: list[tuple[float, int]] = []
-    most_alone = 0
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         begun = time.perf_counter()
         process = subprocess.Popen(argv, env=dict(environment), cwd=folder, stdout=out, stderr=err)
@@ -48,7 +47,6 @@ def watch(argv: Sequence[str | Path], environment: Mapping[str, str], folder: Pa
                 resident = _resident(process.pid) if _PROC.is_dir() else 0
                 if resident:  # nothing is told of one that has just ended
                     memory.append((wall_s, resident))
-                    most_alone = max(most_alone, _high_water(process.pid))
                 time.sleep(_EVERY_S)
         except BaseException:
             process.kill()
@@ -60,8 +58,10 @@ def watch(argv: Sequence[str | Path], environment: Mapping[str, str], folder: Pa
         last = "\n".join((printed + told).splitlines()[-10:])
         msg = f"{' '.join(map(str, argv))} ended with exit status {process.returncode}:\n{last}"
         raise BenchError(msg)
-    # What the system says at the end counts the time before exec too, when the child was as large as this process.
-    peak = max([most_alone, *(size for _, size in memory)]) if memory else usage.ru_maxrss * 1024
+    # What the system says at the end counts the moment before exec too, when the child was as large as this process.
+    alone = usage.ru_maxrss * 1024
+    seen = [size for _, size in memory]
+    peak = max([*seen, alone] if not seen or alone > _high_water(os.getpid()) else seen)
     return Taken(wall_s, usage.ru_utime + usage.ru_stime, peak, printed, told, memory)
 
 
@@ -71,12 +71,9 @@ def _all_of(file: IO[str]) -> str:
 
 
 def _high_water(pid: int) -> int:
-    """Return the most bytes in memory that a process has had, 0 where it has just ended."""
-    try:
-        lines = (_PROC / str(pid) / "status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0) * 1024
+    """Return the most bytes in memory that a process has had."""
+    lines = (_PROC / str(pid) / "status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
 
 
 def _resident(root: int) -> int:
