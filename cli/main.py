@@ -14,6 +14,7 @@ from source.errors import SourceError
 
 COMMANDS = {
     "batch": "compute and publish one generation of slates",
+    "block": "take posts down, and back",
     "demo": "a simulated network, a batch and a server, in one go",
     "drain": "put events that were posted into the database",
     "evaluate": "replay the past: how often would each ranker have shown what users went on to touch",

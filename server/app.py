@@ -8,8 +8,10 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from server.answers import json_answer
+from server.blocking import blocking_routes
 from server.database import TopPosts, database_routes, reader_of
 from server.events import EventRules, event_routes
+from server.feeds import feed_routes
 from server.headers import SecurityHeaders, allow_origins
 from server.health import RETRY_AFTER_S, health_routes
 from server.keys import AccessError, Guard
@@ -57,6 +59,8 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
     top = None if reader is None else TopPosts(reader, lookup.blocked)
     app.register_blueprint(recommendation_routes(lookup, shelf, guard, top))
     app.register_blueprint(database_routes(reader, guard))
+    app.register_blueprint(feed_routes(lookup, shelf, guard))
+    app.register_blueprint(blocking_routes(redis, keys, lookup, guard))
     app.register_blueprint(health_routes(lookup, settings.fresh_for_h))
     app.register_blueprint(event_routes(redis, keys, lookup, guard, _event_rules(settings)))
     app.register_error_handler(AccessError, _no_access)

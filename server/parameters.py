@@ -15,6 +15,7 @@ ID = "one integer of 64 bits"
 ID_TEXT = "one text of 1 to 200 characters"
 TIME = "one ISO 8601 time, like 2021-12-20T15:30:00Z; UTC where it has no offset"
 LIMIT = "an integer from 1 to 100"
+TOPIC = "one text of 1 to 200 characters"
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 10
@@ -50,7 +51,11 @@ def read_arguments(request: Request) -> Arguments:
 
 def read_id(arguments: Arguments) -> str:
     """Return the parameter `id` as it came; `canonical_id` makes a user id of it."""
-    text = _only(arguments, "id", ID_TEXT)
+    return check_id(_only(arguments, "id", ID_TEXT))
+
+
+def check_id(text: str | None) -> str:
+    """Return an id as it came, of a path or a body; refuse one that is too long, or none."""
     if text is None or not 1 <= len(text) <= _MAX_ID_LENGTH:
         raise ParameterError("id", text, ID_TEXT)
     return text
@@ -77,19 +82,27 @@ def read_limit(arguments: Arguments) -> int:
     return number
 
 
-def read_time(arguments: Arguments) -> datetime:
-    """Return the parameter `time`, aware and in UTC; now when there is none."""
-    text = _only(arguments, "time", TIME)
-    return datetime.now(UTC) if text is None else parse_time(text)
+def read_time(arguments: Arguments, field: str = "time") -> datetime:
+    """Return the parameter `field`, a time, aware and in UTC; now when there is none."""
+    text = _only(arguments, field, TIME)
+    return datetime.now(UTC) if text is None else parse_time(text, field)
 
 
-def parse_time(text: str) -> datetime:
-    """Return a time, aware and in UTC."""
+def read_topic(arguments: Arguments) -> str | None:
+    """Return the parameter `topic`, None when there is none."""
+    text = _only(arguments, "topic", TOPIC)
+    if text is not None and not 1 <= len(text) <= _MAX_ID_LENGTH:
+        raise ParameterError("topic", text, TOPIC)
+    return text
+
+
+def parse_time(text: str, field: str = "time") -> datetime:
+    """Return a time, aware and in UTC; `field` is what an error names."""
     try:
         moment = _parse_time(text.strip())
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise ParameterError("time", text, TIME) from error
+        raise ParameterError(field, text, TIME) from error
 
 
 def _parse_time(text: str) -> datetime:

@@ -50,15 +50,16 @@ class PostShelf(Generic[T]):
 
         While Redis is away, posts that are not on the shelf count as gone.
         """
-        posts = self._pick(feed.post_ids, may_fetch=feed.rung != "memory")
+        posts = self.pick(feed.post_ids, may_fetch=feed.rung != "memory")
         while len(posts) < limit:
             more = list(itertools.islice(feed.rest, max(limit, _SPARES)))
             if not more:
                 break
-            posts |= self._pick(more, may_fetch=feed.rung != "memory")
+            posts |= self.pick(more, may_fetch=feed.rung != "memory")
         return dict(itertools.islice(posts.items(), limit))
 
-    def _pick(self, post_ids: list[str], *, may_fetch: bool) -> dict[str, T]:
+    def pick(self, post_ids: list[str], *, may_fetch: bool = True) -> dict[str, T]:
+        """Return posts by id, in order, without those that are gone; `may_fetch` off: only what is on the shelf."""
         shelf = self._posts
         missing = [post_id for post_id in post_ids if post_id not in shelf] if may_fetch else []
         if missing:
