@@ -1,7 +1,8 @@
 """The plan: what a run will take, before it begins. Seconds by stage, peak memory, and bytes in Redis.
 
-Seconds go by how far the last run got in a second: each stage's time grows with one size. Where no run has been
-published yet, or none of that kind, they go by those of a reference machine, and by how quick this one is beside it.
+Seconds go by how far the last run got in a second: each stage's time grows with one size. What it did not do goes by a
+reference machine, and by how quick the last run was beside that; where no run has been published yet, by how quick this
+machine is at a small probe.
 """
 
 import time
@@ -12,29 +13,21 @@ import numpy as np
 from sqlalchemy import Connection, Engine, func, select
 
 from batch.errors import BatchError
+from batch.forecast import Counts, sizes_of
 from batch.passes import count, order_by
+from batch.replay_pool import cores
 from batch.settings import BatchSettings
-from slates.forecast import Sizes, Store, generation_bytes, posts_bytes
-from slates.keys import Keys, escape_id
+from slates.forecast import Store, generation_bytes, posts_bytes
+from slates.keys import escape_id
 from slates.manifest import Manifest
 from source.engine import database_errors
 from source.existing import ExistingTable, find_table
 from source.tables import KEYS
 
 _SAMPLE = 1_000
+_CORES = 2
+"""Of the reference machine."""
 _PROBE_EVENTS = 2_000_000
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Rows in the database, and mean bytes of an id and of a post's text and topic, of the first 1,000 rows."""
-
-    users: int
-    posts: int
-    events: int
-    user_id_bytes: float
-    post_id_bytes: float
-    text_bytes: float
 
 
 @dataclass(frozen=True)
@@ -53,29 +46,43 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Cost:
-    """Seconds of a stage on the reference machine: `fixed`, and `each` for one of its unit."""
+    """Seconds of a stage on the reference machine: `fixed`, and `each` for one of its unit.
+
+    on_all_cores : with twice as many as the reference machine has it takes half as long.
+    """
 
     unit: str
     each: float
     fixed: float = 0.0
+    on_all_cores: bool = False
+
+    def seconds(self, units: Mapping[str, int], cores: int = _CORES) -> float:
+        """Return the seconds on the reference machine, were it to have so many cores."""
+        return (self.fixed + self.each * units[self.unit]) * (_CORES / cores if self.on_all_cores else 1)
 
 
 _COSTS = {
-    "read": _Cost("events", 1.1e-7, 0.2),
-    "features": _Cost("events", 8.0e-8, 1.0),
+    "start": _Cost("users", 4.5e-5, 3.5),  # of the command, and its end: not in a manifest
+    "read": _Cost("events", 8.3e-8, 0.2),
+    "features": _Cost("events", 8.0e-8, 0.3),
     "gate": _Cost("events", 8.0e-6, 10.0),
-    "train": _Cost("events", 4.7e-6, 10.0),
-    "rank": _Cost("events", 1.1e-7, 0.2),
-    "slate": _Cost("pairs", 3.0e-7),
-    "publish": _Cost("slates", 2.7e-6),
-    "verify": _Cost("users", 2.6e-5),
+    "train": _Cost("events", 3.8e-6, 5.0),
+    "rank": _Cost("events", 1.5e-7, 0.2),
+    "slate": _Cost("pairs", 1.5e-7, on_all_cores=True),
+    "publish": _Cost("slates", 1.7e-6, on_all_cores=True),
+    "verify": _Cost("users", 2.5e-5),
 }
-_FIRST_READ = 1.8e-6
-"""Seconds an event where the event log is still to be made."""
+"""Measured at the reference scale, in a first run and one with the saved model (`python -m bench.scale`)."""
+_FIRST_READ = _Cost("events", 6.9e-7, 0.3)
+"""Where the event log is still to be made."""
 _ONLY_WHEN_TRAINING = {"gate", "train"}
+_TOO_SHORT_S = 0.05
+"""Of a stage that the last run took less for nothing is learned: most likely it had nothing to do."""
 _PROBE_S = 0.02
 """What the probe takes on the reference machine."""
 _MEMORY_FIXED, _MEMORY_EVENT, _MEMORY_TABLE = 0.45e9, 76.0, 12.0
+_SEGMENTS, _SEGMENT_BYTES = 48, 20.0
+"""Segments of a network whose profiles nobody has looked at yet, and the length of a name."""
 
 
 def count_rows(engine: Engine, settings: BatchSettings) -> Counts:
@@ -108,35 +115,27 @@ def make_plan(
     settings: BatchSettings, counts: Counts, store: Store, last: Manifest | None, *, trains: bool, first_read: bool
 ) -> Plan:
     """Plan a run over rows of these counts; `last` is the generation of the latest run, if there is one."""
-    sizes = Sizes(
-        users=counts.users,
-        hours=settings.hours,
-        top_n=settings.top_n,
-        codec=settings.codec,
-        post_id_bytes=counts.post_id_bytes,
-        user_id_bytes=counts.user_id_bytes,
-        posts=counts.posts,
-        key_bytes=len(Keys(settings.prefix).user("20211220T150000-100", "")),
-    )
     units = _units(counts.events, counts.users, counts.posts, settings.hours)
     before = {} if last is None or not last.events else _units(last.events, last.users, last.posts, last.hours)
-    known = {} if last is None else dict(last.seconds)
-    slowness = 1.0 if before else _slowness()
+    taken = dict(last.seconds) if last is not None and before else {}
+    known = {stage: taken[stage] for stage in _COSTS if taken.get(stage, 0.0) > _TOO_SHORT_S}
+    n_cores = cores()
+    expected = sum(_COSTS[stage].seconds(before, n_cores) for stage in known)
+    slowness = sum(known.values()) / expected if known else _slowness()
     seconds = {}
     for stage, cost in _COSTS.items():
         if stage in _ONLY_WHEN_TRAINING and not trains:
             continue
-        own = cost.fixed + cost.each * units[cost.unit]
         if stage == "read" and first_read:
-            own = _FIRST_READ * units["events"]
-        elif before and known.get(stage):
-            own *= known[stage] / (cost.fixed + cost.each * before[cost.unit])
+            seconds[stage] = _FIRST_READ.seconds(units) * slowness
+        elif stage in known:
+            seconds[stage] = known[stage] * cost.seconds(units) / cost.seconds(before)
         else:
-            own *= slowness
-        seconds[stage] = own
+            seconds[stage] = cost.seconds(units, n_cores) * slowness
     memory = _MEMORY_FIXED + _MEMORY_EVENT * counts.events + _MEMORY_TABLE * min(counts.posts, 20_000) ** 2
+    sizes = sizes_of(settings, counts, last.segments if last else _SEGMENTS, _SEGMENT_BYTES)
     texts = posts_bytes(counts.posts, counts.text_bytes, counts.post_id_bytes, store)
-    return Plan(seconds, memory, generation_bytes(sizes, store), texts, measured=bool(before))
+    return Plan(seconds, memory, generation_bytes(sizes, store), texts, measured=bool(known))
 
 
 def _units(events: int, users: int, posts: int, hours: int) -> dict[str, int]:

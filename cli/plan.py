@@ -5,8 +5,9 @@ from dataclasses import asdict
 
 import click
 
+from batch.forecast import Counts
 from batch.pipeline import TRAINED
-from batch.plan import Counts, Plan, count_rows, make_plan
+from batch.plan import Plan, count_rows, make_plan
 from batch.settings import BatchSettings
 from cli.context import open_redis, read_settings
 from slates.cluster import keys_of

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 
 from batch.errors import BatchError
 from batch.features.segments import build_segments
-from batch.forecast import sizes_of
+from batch.forecast import counts_of, sizes_of
 from batch.gate import Verdict
 from batch.pipeline import FALLBACK_RANKER, read_at, run_batch
 from batch.rank import make_scorer
@@ -431,9 +431,10 @@ def test_a_runs_forecast_is_within_fifteen_per_cent_of_its_generation(
 ) -> None:
     settings = settings.model_copy(update={"ranker": "popular_24h", "hours": 24, "top_n": 20})
     tables = read_at(settings, engine, AS_OF, Notes())
-    segments = build_segments(tables.users).names
     live, slates = publish(settings, engine, redis_client)
     keys = [KEYS.generation(live.id).encode() + b":" + name for name in slates]
     taken = sum(int(redis_client.memory_usage(key, samples=0) or 0) for key in keys)
-    forecast = generation_bytes(sizes_of(settings, tables, segments), read_store(redis_client))
+    segments = build_segments(tables.users).names
+    sizes = sizes_of(settings, counts_of(tables), len(segments), sum(map(len, segments)) / len(segments))
+    forecast = generation_bytes(sizes, read_store(redis_client))
     assert forecast / taken == pytest.approx(1, abs=0.15)

@@ -7,7 +7,8 @@ import pytest
 from published import Generation, manifest_of
 
 from batch import plan as module
-from batch.plan import Counts, make_plan
+from batch.forecast import Counts
+from batch.plan import make_plan
 from batch.settings import BatchSettings
 from slates.forecast import Store
 from slates.manifest import Manifest
@@ -22,13 +23,14 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BatchSettings:
     return BatchSettings(state=tmp_path, hours=2, top_n=2)
 
 
-def last_run() -> Manifest:
-    told = {"users": 100, "posts": 20, "events": 500_000, "seconds": {"read": 3.0, "publish": 1.0, "flip": 0.1}}
+def last_run(**seconds: float) -> Manifest:
+    told = {"users": 100, "posts": 20, "events": 500_000, "seconds": seconds}
     return replace(manifest_of(Generation("g")), first_bucket=0, last_bucket=1, **told)  # type: ignore[arg-type]
 
 
 def test_a_stage_takes_as_much_longer_than_in_the_last_run_as_its_size_has_grown(settings: BatchSettings) -> None:
-    plan = make_plan(settings, COUNTS, Store(), last_run(), trains=True, first_read=False)
+    last = last_run(read=3.0, publish=1.0, flip=0.1)
+    plan = make_plan(settings, COUNTS, Store(), last, trains=True, first_read=False)
     cost = module._COSTS["read"]
     grown = (cost.fixed + cost.each * 1_000_000) / (cost.fixed + cost.each * 500_000)
     assert plan.measured
@@ -37,27 +39,52 @@ def test_a_stage_takes_as_much_longer_than_in_the_last_run_as_its_size_has_grown
     assert "flip" not in plan.seconds
 
 
+def test_what_the_last_run_did_not_do_goes_by_how_quick_it_was_at_all_else(settings: BatchSettings) -> None:
+    own = {"read": 500_000, "features": 500_000, "verify": 100}
+    costs = {stage: module._COSTS[stage] for stage in own}
+    slow = {stage: 3 * (cost.fixed + cost.each * own[stage]) for stage, cost in costs.items()}
+    last = last_run(**slow | {"verify": 0.0, "train": 0.001})
+    plan = make_plan(settings, COUNTS, Store(), last, trains=True, first_read=True)
+    train = module._COSTS["train"]
+    assert plan.seconds["train"] == pytest.approx(3 * (train.fixed + train.each * 1_000_000))
+    first = module._FIRST_READ
+    assert plan.seconds["read"] == pytest.approx(3 * (first.fixed + first.each * 1_000_000))
+
+
 def test_without_a_run_another_machines_seconds_count_as_much_as_this_one_is_slower(settings: BatchSettings) -> None:
     plan = make_plan(settings, COUNTS, Store(), None, trains=True, first_read=False)
     cost = module._COSTS["train"]
     assert not plan.measured
     assert plan.seconds["train"] == pytest.approx(2 * (cost.fixed + cost.each * 1_000_000))
-    by_old_run = make_plan(settings, COUNTS, Store(), replace(last_run(), events=0), trains=True, first_read=False)
+    unknown = replace(last_run(read=3.0), events=0, segments=module._SEGMENTS)
+    by_old_run = make_plan(settings, COUNTS, Store(), unknown, trains=True, first_read=False)
     assert by_old_run == plan  # a run of which nobody knows how many events it read tells nothing
 
 
-def test_a_saved_model_needs_neither_gate_nor_training_and_a_first_read_takes_longer(settings: BatchSettings) -> None:
-    plan = make_plan(settings, COUNTS, Store(), last_run(), trains=False, first_read=True)
+def test_with_twice_the_cores_of_the_reference_machine_slates_take_half_as_long(
+    settings: BatchSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans = []
+    for n_cores in (2, 4):
+        monkeypatch.setattr(module, "cores", lambda n_cores=n_cores: n_cores)
+        plans.append(make_plan(settings, COUNTS, Store(), None, trains=True, first_read=False))
+    assert plans[0].seconds["slate"] == pytest.approx(2 * plans[1].seconds["slate"])
+    assert plans[0].seconds["read"] == plans[1].seconds["read"]
+
+
+def test_a_saved_model_needs_neither_gate_nor_training(settings: BatchSettings) -> None:
+    plan = make_plan(settings, COUNTS, Store(), None, trains=False, first_read=False)
     assert {"gate", "train"}.isdisjoint(plan.seconds)
-    assert plan.seconds["read"] == pytest.approx(module._FIRST_READ * 1_000_000)
 
 
 def test_memory_grows_with_the_events_and_redis_with_the_slates(settings: BatchSettings) -> None:
     small = make_plan(settings, COUNTS, Store(), None, trains=True, first_read=False)
     more = make_plan(settings, replace(COUNTS, events=3_000_000), Store(), None, trains=True, first_read=False)
     assert more.memory_bytes - small.memory_bytes == pytest.approx(2_000_000 * module._MEMORY_EVENT)
-    twice = make_plan(settings, replace(COUNTS, users=200), Store(), None, trains=True, first_read=False)
-    assert twice.redis_bytes / small.redis_bytes == pytest.approx(2, rel=0.05)
+    many = replace(COUNTS, users=100_000, events=10_000)
+    twice = make_plan(settings, replace(many, users=200_000), Store(), None, trains=True, first_read=False)
+    once = make_plan(settings, many, Store(), None, trains=True, first_read=False)
+    assert twice.redis_bytes / once.redis_bytes == pytest.approx(2, rel=0.05)
 
 
 def test_the_probe_of_the_machine_is_a_number_above_nothing() -> None:
