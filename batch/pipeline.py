@@ -20,6 +20,7 @@ from batch.candidates import pool_at
 from batch.cases import Sampling, draw_cases, draw_rows, moments_before, split_s
 from batch.encode import IdsEncoder, PackedEncoder, UserEncoder
 from batch.engine import LocalEngine, ShardEngine
+from batch.erase import clear_copies, settle
 from batch.errors import BatchError
 from batch.event_log.log import LogOptions
 from batch.features.matrix import model_columns
@@ -46,6 +47,7 @@ from batch.text.fit import CACHE, TextOptions, fit_encoder
 from batch.train import Training, enough, train_trees
 from slates import packed
 from slates.cluster import keys_of
+from slates.erase import erased_users
 from slates.generations import GenerationWriter, listpack_warning, new_generation_id
 from slates.lock import RunLock
 from slates.manifest import Manifest
@@ -131,6 +133,8 @@ def run_batch(
     keys, clock = keys_of(redis, settings.prefix), _Clock()
     with RunLock(redis, keys) as lock:
         with clock.stage("read"):
+            erased = erased_users(redis, keys)
+            clear_copies(settings.state, erased)
             tables = read_at(settings, engine, as_of, report, full_refresh=full_refresh)
         with clock.stage("features"):
             saved = load_model(model_path, settings.state / CACHE) if model_path else None
@@ -161,7 +165,11 @@ def run_batch(
             save_model(model, settings.state / "models")
             remove_old_models(settings.state / "models", KEEP_MODELS)
         ranked = _Ranked(view, scorer, ranker, model if ranker in TRAINED else None, verdict)
-        return _publish(settings, redis, lock, clock, report, ranked, shard_engine or LocalEngine(redis), force=force)
+        live = _publish(settings, redis, lock, clock, report, ranked, shard_engine or LocalEngine(redis), force=force)
+        still_known = settle(redis, keys, erased, tables.users.ids)
+        if still_known:
+            report.note(f"{len(still_known)} erased users are in the database still, so that they will come back")
+        return live
 
 
 def read_at(

@@ -135,7 +135,12 @@ def _parts(folder: Path) -> Iterator[Parts]:
             connection.execute(text("ALTER DATABASE drain SET synchronous_commit = on"))
         urls = {"REDIS_URL": f"redis://127.0.0.1:{redis_port}", "DATABASE_URL": database_url}
         hourfeed = (sys.executable, "-m", "cli")
-        environment = {**urls, "HOURFEED_STATE": str(folder), "PYTHONPATH": str(Path(__file__).parents[1])}
+        environment = {
+            **urls,
+            "HOURFEED_STATE": str(folder),
+            "HOURFEED_OPEN": "1",
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+        }
         redis = Revived((redis_binary(), *options.split(), "--save", ""), folder, {})
         server = Revived((*hourfeed, "serve", "--port", str(server_port)), folder, environment)
         parts = Parts(
@@ -203,7 +208,7 @@ def _send(parts: Parts, numbers: range) -> int:
         body = json.dumps([_event(number) for number in numbers[first : first + AT_ONCE]])
         deadline = time.monotonic() + WITHIN_S
         while (status := _post(parts.server_url, body)) != http.HTTPStatus.ACCEPTED:
-            if status == http.HTTPStatus.UNPROCESSABLE_ENTITY or time.monotonic() > deadline:
+            if 400 <= status < 500 or time.monotonic() > deadline:
                 msg = f"the server answers {status} to events"
                 raise BenchError(msg)
             retries += 1

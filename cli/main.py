@@ -17,6 +17,7 @@ COMMANDS = {
     "block": "take posts down, and back",
     "demo": "a simulated network, a batch and a server, in one go",
     "drain": "put events that were posted into the database",
+    "erase": "remove all that is known of a user",
     "evaluate": "replay the past: how often would each ranker have shown what users went on to touch",
     "key": "make keys for the API",
     "load": "load users, posts and events from files into the database",

@@ -10,6 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from server.answers import json_answer
 from server.blocking import blocking_routes
 from server.database import TopPosts, database_routes, reader_of
+from server.erase import erase_routes
 from server.events import EventRules, event_routes
 from server.feeds import feed_routes
 from server.headers import SecurityHeaders, allow_origins
@@ -63,6 +64,7 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
     app.register_blueprint(blocking_routes(redis, keys, lookup, guard))
     app.register_blueprint(health_routes(lookup, settings.fresh_for_h))
     app.register_blueprint(event_routes(redis, keys, lookup, guard, _event_rules(settings)))
+    app.register_blueprint(erase_routes(redis, keys, lookup, guard))
     app.register_error_handler(AccessError, _no_access)
     app.register_error_handler(ParameterError, _bad_parameter)
     app.register_error_handler(NoFeedError, _nothing_to_answer)

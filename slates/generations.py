@@ -57,7 +57,7 @@ def read_manifest(redis: Redis, keys: Keys, generation: str) -> Manifest | None:
 def list_generations(redis: Redis, keys: Keys) -> list[Manifest]:
     """Return the manifests that Redis still holds, newest run first; unreadable ones are logged and passed over."""
     found = []
-    for name in _names_of_generations(redis, keys):
+    for name in names_of_generations(redis, keys):
         try:
             found.append(read_manifest(redis, keys, name))
         except CodecError as error:
@@ -122,7 +122,7 @@ def retire(
     run = live.seq if run is None else run
     kept: list[str] = []
     doomed: list[str] = []
-    for name in _names_of_generations(redis, keys):
+    for name in names_of_generations(redis, keys):
         state, seq, _ = read_standing(redis, keys, name)
         if state == "writing" and seq >= run:
             continue  # a newer run is at it: this one lost its lock after it had published
@@ -178,5 +178,5 @@ def new_generation_id(as_of: datetime, seq: int) -> str:
     return f"{as_of.astimezone(UTC):%Y%m%dT%H%M%S}-{seq}"
 
 
-def _names_of_generations(redis: Redis, keys: Keys) -> list[str]:
+def names_of_generations(redis: Redis, keys: Keys) -> list[str]:
     return [name.decode() for name in cast("list[bytes]", redis.zrevrange(keys.generations, 0, -1))]

@@ -108,3 +108,8 @@ class Keys:
     def event(self, event_id: str) -> str:
         """Name the string whose presence says that an event of that id has been taken in."""
         return f"{self._together}:event:{escape_id(event_id)}"
+
+    @property
+    def erased(self) -> str:
+        """Name the sorted set of users that were erased, until a batch has cleared its copies; the score is when."""
+        return f"{self._together}:erased"

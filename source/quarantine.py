@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -82,6 +82,23 @@ def append_rows(folder: Path, file_name: str, rows: Sequence[BadRow]) -> None:
             out.writerows((file_name, line, reason, _cut(row)) for line, reason, row in rows)
     except OSError as error:
         raise SourceError(f"the quarantine file {path} cannot be written: {error.strerror}") from error
+
+
+def erase_rows(folder: Path, words: Collection[str]) -> int:
+    """Remove rows that hold one of the words, between commas, from all quarantine files; return how many went."""
+    removed = 0
+    for path in sorted(folder.glob("*.csv")) if folder.is_dir() else ():
+        with path.open(encoding="utf-8", newline="") as stream:
+            csv.field_size_limit(2 * ROW_CHARACTERS)  # process-wide; Python's own limit is 128 KiB
+            head, *rows = csv.reader(stream)
+        kept = [[name, int(line), *rest] for name, line, *rest in rows if set(rest[-1].split(",")).isdisjoint(words)]
+        if len(kept) < len(rows):
+            new = path.with_name(path.name + ".new")
+            with new.open("w", encoding="utf-8", newline="") as stream:
+                _csv_writer(stream).writerows([head, *kept])
+            new.replace(path)
+            removed += len(rows) - len(kept)
+    return removed
 
 
 def _csv_writer(stream: TextIO) -> Any:

@@ -95,7 +95,7 @@ def test_the_page_lists_every_key_in_its_table() -> None:
     }
     keys = Keys()
     singles = {keys.current, keys.generations, keys.lock, keys.seq, keys.post("x"), keys.seen("x")}
-    singles |= {keys.blocked, keys.blocked_mark, keys.events, keys.event("x")}
+    singles |= {keys.blocked, keys.blocked_mark, keys.events, keys.event("x"), keys.erased}
     assert listed == singles | {
         keys.rate("x", 1),
         keys.generation("g"),
