@@ -61,6 +61,7 @@ def sizes_of(settings: BatchSettings, counts: Counts, segments: int, segment_byt
         posts=counts.posts,
         segments=segments,
         segment_bytes=segment_bytes,
+        similar=settings.similar_posts,
         key_bytes=len(Keys(settings.prefix).user("20211220T150000-100", "")),
     )
     return replace(sizes, acted_posts=touched * _MET_IN_SHARED * min(sizes.shared_posts, counts.posts))

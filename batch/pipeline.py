@@ -39,6 +39,7 @@ from batch.schedule import interval_s, parse_cron
 from batch.settings import BatchSettings
 from batch.shard import DoneShard, Shard, ShardWork
 from batch.shown_train import base_of, train_on_shown
+from batch.similar import similar_posts
 from batch.slate import ActedOn, acted_on, chunks_of, popular_slate, segment_slates
 from batch.tables import HOUR_S, Ints, Tables, id_type, is_number
 from batch.text.clusters import Clusters, fit_clusters
@@ -73,6 +74,7 @@ _NOT_IN_SLATES = {
     "publish_batch",
     "codec",
     "engine",
+    "similar_posts",
     "scheduler",
 }
 """Settings that cannot change a slate."""
@@ -379,10 +381,13 @@ def _publish(
         encoder = PackedEncoder(packed.Layout.of(manifest), view.pool, view.n_posts, ttl_s)
     acted, rules = acted_on_at(settings, view), rules_of(settings)
     in_shared = publish.acted_in_shared(acted, shared, view.n_posts)
+    with clock.stage("similar"):
+        similar = similar_posts(view, settings.similar_posts) if settings.similar_posts else []
     with clock.stage("publish"):
         writer.begin()
         writer.write_posts(publish.post_rows(keys, tables.posts, view.pool))
         writer.write_shared(publish.shared_rows(keys, manifest.id, tables.posts, shared, names))
+        writer.write_strings(publish.similar_strings(keys, manifest.id, tables.posts, view.pool, similar))
         if manifest.codec == packed.CODEC:
             writer.write_list_of_posts(str(post_id) for post_id in tables.posts.ids[view.pool])
     ruled = RuledPool(rules, view) if rules.on else None
@@ -407,7 +412,7 @@ def _publish(
         found_better = ranked.verdict is not None and ranked.verdict.chosen not in TRAINED
         if not force and not found_better:  # a baseline that won on real cases may be what it is
             refuse_alike(alike, ranked.ranker)
-        writer.verify(_expected_values(manifest, shared, in_shared))
+        writer.verify(_expected_values(manifest, shared, in_shared) + len(similar))
     warning = listpack_warning(redis, writer.written.longest)
     if warning:
         report.note(warning)

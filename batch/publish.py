@@ -68,6 +68,15 @@ def shared_rows(keys: Keys, generation: str, posts: Posts, shared: Shared, names
         yield keys.segment(generation, name), fields(slate)
 
 
+def similar_strings(
+    keys: Keys, generation: str, posts: Posts, pool: Ints, similar: Sequence[Ints]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield key and value of each post's similar ones; `similar` is in the order of the pool."""
+    for post, others in zip(pool[: len(similar)], similar, strict=True):
+        value = encode_slate(str(posts.ids[other]) for other in others)
+        yield keys.similar(generation, str(posts.ids[post])), value
+
+
 def post_rows(keys: Keys, posts: Posts, wanted: Ints) -> Iterator[Row]:
     """Yield the hash of each wanted post: text and topic, "" where unknown."""
     for post in wanted:
@@ -84,4 +93,5 @@ def unlink_old(
 ) -> list[str]:
     """Unlink generations that are beyond those to keep; return their ids. `run` as in slates.generations.retire."""
     user_ids = map(str, tables.users.ids)  # looked at only where a generation has to go
-    return retire(redis, keys, keep=keep, user_ids=user_ids, segments=segments, batch=batch, run=run)
+    post_ids = map(str, tables.posts.ids)
+    return retire(redis, keys, keep=keep, user_ids=user_ids, segments=segments, post_ids=post_ids, batch=batch, run=run)

@@ -157,6 +157,7 @@ class BatchSettings(BaseSettings):
     neural_feature: bool = Field(
         False, description="give the ranker `lightgbm` the neural recommender's answer as a feature (extra `neural`)"
     )
+    similar_posts: int = Field(20, ge=0, le=100, description="similar posts kept of each post; 0: none")
     seed: int = Field(0, ge=0, description="of all that is drawn at random")
 
     generation_ttl_h: float = Field(

@@ -17,6 +17,7 @@ _TTL = 8
 _BUCKET_SHARE = 64 / 7 / 0.75  # of a bucket of 64 bytes for seven keys, three quarters full
 _TABLE = 1.5 * _POINTER  # tables are powers of two, so between half and wholly full
 _LISTPACK_ENDS = 7
+_SIMILAR_LONGER = len("similar") - len("user")  # of the keys
 _FIELD_ENTRY = 6  # a bucket's field: a whole number of 32 bits and its length
 
 
@@ -24,7 +25,8 @@ _FIELD_ENTRY = 6  # a bucket's field: a whole number of 32 bits and its length
 class Sizes:
     """What the forecast goes by. Ids and names are means in bytes, as escaped; `acted_posts` is the mean of all users.
 
-    `key_bytes` is the length of a user's key without the user's id, `shared_posts` that of a segment's slate.
+    `key_bytes` is the length of a user's key without the user's id, `shared_posts` that of a segment's slate, `similar`
+    how many similar posts are kept of each post.
     """
 
     users: int
@@ -39,6 +41,7 @@ class Sizes:
     acted_posts: float = 0.0
     shared_posts: int = 100
     key_bytes: int = 37
+    similar: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,10 @@ def generation_bytes(sizes: Sizes, store: Store) -> int:
         of_user = store.key(key) + _hash(sizes, sizes.top_n, extra, store)
         beside = 0.0
     of_segment = store.key(key + sizes.segment_bytes) + _hash(sizes, sizes.shared_posts, {}, store)
+    if sizes.similar:
+        value = _slate(min(sizes.similar, sizes.posts - 1), sizes)
+        of_post = store.key(sizes.key_bytes + _SIMILAR_LONGER + sizes.post_id_bytes) + store.spread(_string(value))
+        beside += sizes.posts * of_post
     return round(sizes.users * of_user + (sizes.segments + 1) * of_segment + beside)
 
 

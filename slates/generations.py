@@ -109,13 +109,14 @@ def retire(
     keep: int,
     user_ids: Iterable[str],
     segments: Iterable[str],
+    post_ids: Iterable[str] = (),
     batch: int = 500,
     run: int | None = None,
 ) -> list[str]:
     """Unlink generations beyond the `keep` newest ones, the live one and the one before it; return their ids.
 
     What runs before `run` (a seq; that of the live generation by default) left half-written goes too. Names of keys
-    come from `user_ids` and `segments`, never from a SCAN; what they miss ends by its TTL.
+    come from `user_ids`, `segments` and `post_ids`, never from a SCAN; what they miss ends by its TTL.
     """
     live_id = read_live_id(redis, keys)
     live = read_standing(redis, keys, live_id)
@@ -130,11 +131,19 @@ def retire(
         (kept if worth_keeping or name in {live_id, live.previous} else doomed).append(name)
     if not doomed:
         return []
-    users, groups = list(user_ids), list(segments)
-    return [name for name in doomed if _unlink(redis, keys, name, users, groups, batch)]
+    users, groups, posts = list(user_ids), list(segments), list(post_ids)
+    return [name for name in doomed if _unlink(redis, keys, name, users, groups, posts, batch)]
 
 
-def _unlink(redis: Redis, keys: Keys, name: str, user_ids: Sequence[str], segments: Sequence[str], batch: int) -> bool:
+def _unlink(
+    redis: Redis,
+    keys: Keys,
+    name: str,
+    user_ids: Sequence[str],
+    segments: Sequence[str],
+    post_ids: Sequence[str],
+    batch: int,
+) -> bool:
     """Unlink a generation unless somebody makes it live meanwhile; say whether it went."""
     with control(redis, keys).pipeline() as pipeline:
         cast("Any", pipeline).watch(keys.current)
@@ -151,6 +160,7 @@ def _unlink(redis: Redis, keys: Keys, name: str, user_ids: Sequence[str], segmen
         keys.posts(name),
         keys.shards(name),
         *(keys.segment(name, segment) for segment in segments),
+        *(keys.similar(name, post_id) for post_id in post_ids),
     ]
     for chunk in batches(itertools.chain(owned, (keys.user(name, user_id) for user_id in user_ids)), batch):
         send(redis, [(key, command(b"UNLINK", key.encode()), 1) for key in chunk])

@@ -25,6 +25,7 @@ from slates.standing import read_live_id, read_standing
 from slates.wire import send
 
 _FLIP_TRIES = 5
+_SAMPLES = 100
 
 
 @dataclass
@@ -91,10 +92,14 @@ class GenerationWriter:
 
     def write_list_of_posts(self, post_ids: Iterable[str]) -> None:
         """Write the list of posts that the numbers of packed slates count in."""
+        self.write_strings([(self._keys.posts(self.manifest.id), encode_slate(post_ids))])
+
+    def write_strings(self, strings: Iterable[tuple[str, bytes]]) -> None:
+        """Write strings that belong to no user, each as key and value; a few of them are read back by `verify`."""
         self._lock.check()
-        entry = string_entry(self._keys.posts(self.manifest.id), encode_slate(post_ids), self._ttl_s)
-        self._write([entry])
-        self._samples.append(entry)
+        entries = [string_entry(key, value, self._ttl_s) for key, value in strings]
+        self._write(entries)
+        self._samples += entries[:: max(1, len(entries) // _SAMPLES)]
 
     def write_posts(self, rows: Iterable[Row]) -> None:
         """Write the posts' hashes. Generations share them, so they are not counted as this one's."""

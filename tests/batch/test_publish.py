@@ -15,6 +15,7 @@ from batch.publish import (
     bucket_fields,
     post_rows,
     shared_rows,
+    similar_strings,
     unlink_old,
     user_entries,
 )
@@ -160,9 +161,12 @@ def test_unlinking_reaches_the_keys_of_users_and_segments_with_any_name(redis_cl
         ]
         for key, fields in rows:
             redis_client.hset(key, items=[part for pair in fields.items() for part in pair])
+        strings = dict(similar_strings(KEYS, generation, tables.posts, np.arange(2), [np.array([1]), np.array([0])]))
+        for name, value in strings.items():
+            redis_client.set(name, value)
         redis_client.zadd(KEYS.generations, {generation: seq})
-        assert len(rows) == 9
+        assert (len(rows), len(strings)) == (9, 2)
     redis_client.set(KEYS.current, "g3")
     assert unlink_old(redis_client, KEYS, 2, tables, shared.segment_names, 3) == ["g1"]
     left = Counter(key.decode().split(":")[2] for key in redis_client.scan_iter("hourfeed:gen:*"))
-    assert left == {"g2": 9, "g3": 9}
+    assert left == {"g2": 11, "g3": 11}

@@ -57,6 +57,10 @@ def publish_sizes(redis: Redis, sizes: Sizes, post_ids: Any) -> None:
             encoder = PackedEncoder(Layout.of(manifest), np.arange(sizes.posts), sizes.posts, TTL_S)
             writer.write_list_of_posts(map(str, post_ids))
         writer.write_shared(publish.shared_rows(KEYS, manifest.id, posts, shared, fields))
+        others = [
+            rng.choice(sizes.posts, sizes.similar, replace=False) for _ in range(sizes.posts * bool(sizes.similar))
+        ]
+        writer.write_strings(publish.similar_strings(KEYS, manifest.id, posts, np.arange(sizes.posts), others))
         chunk = Chunk(0, rng.integers(0, sizes.posts, (sizes.users, sizes.hours, sizes.top_n), dtype=np.int32))
         users = Users(ids_of(sizes.users, int(sizes.user_id_bytes)), {})
         key_of = lambda user_id: KEYS.user(manifest.id, user_id)  # noqa: E731
@@ -65,13 +69,13 @@ def publish_sizes(redis: Redis, sizes: Sizes, post_ids: Any) -> None:
 
 @pytest.mark.parametrize("codec", ["ids", "packed"])
 @pytest.mark.parametrize(
-    ("users", "hours", "top_n", "digits", "posts", "segments", "acted"),
+    ("users", "hours", "top_n", "digits", "posts", "segments", "acted", "similar"),
     [
-        (6_000, 24, 20, 4, 7_000, 48, 0),
-        (9_000, 1, 10, 3, 500, 4, 3),
-        (2_000, 48, 30, 8, 3_000, 0, 8),
-        (300, 168, 100, 18, 2_000, 10, 0),
-        (1_500, 24, 20, 6, 70_000, 20, 1),
+        (6_000, 24, 20, 4, 7_000, 48, 0, 20),
+        (9_000, 1, 10, 3, 500, 4, 3, 0),
+        (2_000, 48, 30, 8, 3_000, 0, 8, 7),
+        (300, 168, 100, 18, 2_000, 10, 0, 100),
+        (1_500, 24, 20, 6, 70_000, 20, 1, 0),
     ],
 )
 def test_the_forecast_is_within_fifteen_per_cent_of_what_redis_says(
@@ -84,6 +88,7 @@ def test_the_forecast_is_within_fifteen_per_cent_of_what_redis_says(
     posts: int,
     segments: int,
     acted: int,
+    similar: int,
 ) -> None:
     sizes = Sizes(
         users=users,
@@ -96,6 +101,8 @@ def test_the_forecast_is_within_fifteen_per_cent_of_what_redis_says(
         segments=segments,
         segment_bytes=20 if segments else 0,
         acted_posts=acted,
+        similar=similar,
+        key_bytes=len(KEYS.user(manifest_of(1).id, "")),
     )
     before = used(redis_client)
     publish_sizes(redis_client, sizes, ids_of(posts, digits))
