@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numba
 import numpy as np
@@ -19,10 +20,10 @@ from batch.features.view import View
 from batch.kernels import spread, walk_trees
 from batch.model import Model
 from batch.tables import Floats, Ints
-from batch.tree_kernel import Masks, TreeTables, add_trees, reachable, tree_tables
+from batch.tree_kernel import Masks, PostMasks, TreeTables, add_trees, post_masks, reachable, tree_tables
 from batch.trees import Tree, parse_trees
 
-_PAIR_AXES = ("user×post", "segment×post", "user×topic")
+_PAIR_AXES = ("user×post", "user×topic")
 _BLOCK_CELLS = 1_000_000
 """Users × posts whose pair features are laid out at a time, to stay near the processor."""
 
@@ -38,9 +39,13 @@ class SeparableScorer:
         ready = _prepared(model.trees, model.columns)
         self._a, self._b = ready.a, ready.b
         self._pairs, self._tables = ready.pairs, ready.tables
-        self._post_mask = np.ascontiguousarray(self._masks("post", view.pool).T)
-        self._user_mask = self._masks("user", np.arange(view.n_users))
-        self._on_axes = self._pairs_on_axes()
+        self._user_mask = self._masks(self._of_axis("user"), view.n_users)
+        self._posts_by_segment = self._post_masks()
+        self._by_topic = {
+            column.name: np.asarray(on_axes(view, column.name), dtype=np.float32)
+            for column in self._pairs
+            if column.axes == "user×topic"
+        }
         self.hour_scores = self._hour_scores(ready.c)
         self._topic_table, self._topic_edges = self._topic_scores()
 
@@ -57,15 +62,26 @@ class SeparableScorer:
         out = np.empty((len(users), n_pool))
         size = max(1, min(len(users), _BLOCK_CELLS // max(n_pool, 1)))
         values = np.empty((len(self._pairs), size, n_pool), dtype=np.float32)
+        by_segment = np.argsort(self._view.history.segments.of_user[users], kind="stable")
         for begin in range(0, len(users), size):
-            block = slice(begin, begin + size)
-            chosen = users[block]
-            out[block] = FEATURES[self._base].compute(self._view, chosen) if self._base else 0.0
+            block = by_segment[begin : begin + size]
+            scores = np.zeros((len(block), n_pool))
+            if self._base:
+                scores += FEATURES[self._base].compute(self._view, users[block])
             if self._a and n_pool:
-                of_block = values[:, : len(chosen)]
-                self._fill(of_block, chosen)
-                add_trees(self._tables, self._user_mask[chosen], self._post_mask, of_block, out[block])
+                self._add_a(users[block], values, scores)
+            out[block] = scores
         return out
+
+    def _add_a(self, users: Ints, values: NDArray[np.float32], scores: Floats) -> None:
+        """Add the trees of A for users who are ordered by segment; values : room for the features of pairs."""
+        self._fill(values[:, : len(users)], users)
+        segment = self._view.history.segments.of_user[users]
+        edges = np.flatnonzero(np.diff(segment)) + 1
+        for first, last in pairwise([0, *edges.tolist(), len(users)]):
+            posts = self._posts_by_segment[segment[first] if len(self._posts_by_segment) > 1 else 0]
+            mask = self._user_mask[users[first:last]]
+            add_trees(self._tables, mask, posts, values, scores[first:last], first)
 
     def topic_scores(self, users: Ints) -> Floats:
         """Return B; float64, shape (len(users), n_topics, n_buckets)."""
@@ -75,34 +91,43 @@ class SeparableScorer:
         place = np.searchsorted(self._topic_edges, lift, side="left")
         return self._topic_table[np.arange(lift.shape[1])[None, :], place]
 
-    def _masks(self, axis: str, chosen: Ints) -> Masks:
-        """Return the leaves that stay reachable, by chosen user or post and tree of A; (len(chosen), n_trees)."""
-        used = {int(feature) for tree in self._a for feature in tree.feature}
-        values = {
-            feature: np.asarray(on_axes(self._view, self._columns[feature].name))[chosen].astype(np.float32)
-            for feature in used
-            if self._columns[feature].axes == axis
+    def _of_axis(self, axis: str) -> dict[int, NDArray[np.float32]]:
+        """Return the features of A on one axis that any tree uses: place in the model's matrix → values."""
+        used = sorted({int(feature) for tree in self._a for feature in tree.feature})
+        names = {feature: self._columns[feature] for feature in used}
+        return {
+            feature: np.asarray(on_axes(self._view, column.name)).astype(np.float32)
+            for feature, column in names.items()
+            if column.axes == axis
         }
-        return reachable(self._a, self._tables, values, len(chosen))
 
-    def _pairs_on_axes(self) -> dict[str, NDArray[np.float32]]:
-        """Return what lives on segment×post and user×topic there, where it is small."""
-        found = {}
-        for column in self._pairs:
-            if column.axes != "user×post":
-                values = np.asarray(on_axes(self._view, column.name), dtype=np.float32)
-                found[column.name] = values[:, self._view.pool] if column.axes == "segment×post" else values
-        return found
+    def _masks(self, values: dict[int, NDArray[np.float32]], size: int) -> Masks:
+        """Return the leaves of A that stay reachable by the values of some features; (size, n_trees)."""
+        return reachable(self._a, self._tables, values, size)
+
+    def _post_masks(self) -> list[PostMasks]:
+        """Return the leaves that stay reachable by post, for each segment's users, the last for users without one.
+
+        One for all users where no tree asks for the segment.
+        """
+        pool = self._view.pool
+        of_post = self._masks({at: values[pool] for at, values in self._of_axis("post").items()}, len(pool))
+        by_segment = {at: values[:, pool] for at, values in self._of_axis("segment×post").items()}
+        if not by_segment:
+            return [post_masks(of_post)]
+        n_rows = len(next(iter(by_segment.values())))
+        return [
+            post_masks(of_post & self._masks({at: values[row] for at, values in by_segment.items()}, len(pool)))
+            for row in range(n_rows)
+        ]
 
     def _fill(self, values: NDArray[np.float32], users: Ints) -> None:
         """Write the pair features of `users`; float32 (n_pairs, len(users), n_pool)."""
         view = self._view
         for at, column in enumerate(self._pairs):
             match column.axes:
-                case "segment×post":
-                    values[at] = self._on_axes[column.name][view.history.segments.of_user[users]]
                 case "user×topic":
-                    spread(self._on_axes[column.name], users, view.history.topic[view.pool], values[at])
+                    spread(self._by_topic[column.name], users, view.history.topic[view.pool], values[at])
                 case _:
                     values[at] = FEATURES[column.name].compute(view, users)
 

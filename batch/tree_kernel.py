@@ -22,12 +22,14 @@ Masks = NDArray[Any]
 """uint16 or uint32, a bit a leaf."""
 Pairs = NDArray[np.float32]
 
-TILE = 256
+TILE = 1024
 """Posts at a time: their masks and scores stay in the nearest cache."""
 _DE_BRUIJN_16, _DE_BRUIJN_32 = 0x09AF, 0x077CB531
 """Multiplied with a lone bit of 16 or 32, its upper bits tell which bit it was, as a perfect hash."""
 _AT_ONCE = 4
 """Pairs of trees looked up in one pass over a tile."""
+_USERS = 16
+"""Users that go through a tile, one after the other, while what is known of its posts is near."""
 _BITS_OF_SUM = 62
 _LEAST, _MOST = -0x7F800001, 0x7F800000
 """The keys of the infinities, see `_key`."""
@@ -114,21 +116,39 @@ def _not_above(threshold: Floats) -> Pairs:
     return np.asarray(np.where(near > threshold, below, near) + np.float32(0), dtype=np.float32)  # never -0.0
 
 
-def add_trees(tables: TreeTables, user_mask: Masks, post_mask: Masks, values: Pairs, out: Floats) -> None:
+@dataclass(frozen=True)
+class PostMasks:
+    """The leaves that stay reachable by post.
+
+    mask : (n_trees, n_posts). some, every : (n_tiles, n_trees), what stays for any post of a tile, and for all.
+    """
+
+    mask: Masks
+    some: Masks
+    every: Masks
+
+
+def post_masks(by_post: Masks) -> PostMasks:
+    """Lay out the masks of posts, as `reachable` returns them, for `add_trees`."""
+    mask = np.ascontiguousarray(by_post.T)
+    begins = np.arange(0, mask.shape[1], TILE)
+    some, every = (np.ascontiguousarray(f.reduceat(mask, begins, axis=1).T) for f in (np.bitwise_or, np.bitwise_and))
+    return PostMasks(mask, some, every)
+
+
+def add_trees(
+    tables: TreeTables, user_mask: Masks, posts: PostMasks, values: Pairs, out: Floats, first_user: int = 0
+) -> None:
     """Add the sum of the trees' leaf values to `out`.
 
-    user_mask : (n_users, n_trees). post_mask : (n_trees, n_posts). values : float32 (n_columns, n_users, n_posts).
-    out : float64 (n_users, n_posts).
+    user_mask : (n_users, n_trees). values : float32 (n_columns, n, n_posts), contiguous, of which those of the n_users
+    from `first_user` on count. out : float64 (n_users, n_posts).
     """
-    begins = np.arange(0, post_mask.shape[1], TILE)
-    some, every = (
-        np.ascontiguousarray(join.reduceat(post_mask, begins, axis=1).T) for join in (np.bitwise_or, np.bitwise_and)
-    )
     _add_trees(
         user_mask,
-        post_mask,
-        some,
-        every,
+        posts.mask,
+        posts.some,
+        posts.every,
         tables.begin,
         tables.column,
         tables.threshold,
@@ -139,7 +159,8 @@ def add_trees(tables: TreeTables, user_mask: Masks, post_mask: Masks, values: Pa
         tables.unit,
         values,
         values.view(np.int32),
-        post_mask.dtype.itemsize * 8,
+        first_user,
+        posts.mask.dtype.itemsize * 8,
         out,
     )
 
@@ -175,67 +196,36 @@ def _to_slots(mask: Masks, bits: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _slots_of(  # noqa: C901 - the compiler wants one loop nest, and arrays rather than objects
-    tree: int,
-    tile: int,
-    of_user: Any,
-    post_mask: Masks,
-    some: Masks,
-    every: Masks,
-    begin: Ints,
-    column: Ints,
-    threshold: NDArray[np.float32],
-    limit: NDArray[np.int32],
-    nan_left: NDArray[np.bool_],
-    right: Masks,
-    values: Pairs,
-    user: int,
-    low: NDArray[np.int32],
-    high: NDArray[np.int32],
-    bits: int,
-    open_nodes: Ints,
-    mask: Masks,
-) -> Any:
-    """Write each post's slot into `mask` and return -1, or return the slot that all posts of the tile share.
+def _span(keys: NDArray[np.int32]) -> tuple[Any, Any]:
+    """Return the least and largest key of the values whose bit patterns these are."""
+    least, most = np.int32(2147483647), np.int32(-2147483648)
+    for post in range(len(keys)):
+        key = np.int32(_key(keys[post]))
+        least, most = min(least, key), max(most, key)
+    return least, most
 
-    low, high : least and largest key of each column in the tile. limit : keys of the thresholds. open_nodes : scratch.
-    """
-    common, least = of_user, of_user & np.int64(every[tile, tree])
-    reachable = np.int64(some[tile, tree])
-    n_open = 0
-    for node in range(begin[tree], begin[tree + 1]):
-        stays = np.int64(right[node])
-        if common & reachable & ~stays == 0:
-            continue
-        at = column[node]
-        has_nan = low[at] < _LEAST or high[at] > _MOST
-        if not has_nan and high[at] <= limit[node]:
-            continue
-        least &= stays
-        if not has_nan and low[at] > limit[node]:
-            common &= stays
-        else:
-            open_nodes[n_open] = node
-            n_open += 1
-    reachable &= common
-    if reachable & (0 - reachable) == least & (0 - least):
-        return _slot(least, bits)
-    first, n_posts = tile * TILE, len(mask)
-    of_post = post_mask[tree, first : first + n_posts]
-    for post in range(n_posts):
+
+@njit(cache=True, nogil=True)
+def _start(mask: Masks, of_post: Masks, common: int) -> None:
+    for post in range(len(mask)):
         mask[post] = common & of_post[post]
-    for i in range(n_open):
-        node = open_nodes[i]
-        row = values[column[node], user, first : first + n_posts]
-        stays, most = right[node], threshold[node]
-        if nan_left[node]:
-            for post in range(n_posts):
-                mask[post] = mask[post] & stays if row[post] > most else mask[post]
-        else:
-            for post in range(n_posts):
-                mask[post] = mask[post] if row[post] <= most else mask[post] & stays
-    _to_slots(mask, bits)
-    return -1
+
+
+@njit(cache=True, nogil=True)
+def _cut(mask: Masks, row: NDArray[np.float32], most: Any, stays: Any, nan_left: Any) -> None:
+    """Leave what stays reachable of a post's leaves where its value is above `most`, or missing and not left."""
+    if nan_left:
+        for post in range(len(mask)):
+            mask[post] = mask[post] & stays if row[post] > most else mask[post]
+    else:
+        for post in range(len(mask)):
+            mask[post] = mask[post] if row[post] <= most else mask[post] & stays
+
+
+@njit(cache=True, nogil=True)
+def _join(slots: NDArray[np.uint16], one: Masks, other: Masks, width: int) -> None:
+    for post in range(len(slots)):
+        slots[post] = one[post] << width | other[post]
 
 
 @njit(parallel=True, cache=True, nogil=True)
@@ -254,13 +244,14 @@ def _add_trees(  # noqa: C901
     unit: float,
     values: Pairs,
     patterns: NDArray[np.int32],
+    first_user: int,
     bits: int,
     out: Floats,
 ) -> None:
     n_users, n_posts = out.shape
     n_columns, n_tiles, n_pairs = values.shape[0], some.shape[0], leaf.shape[0] - 1
     width = 4 if bits == 16 else 5
-    for user in prange(n_users):
+    for chunk in prange((n_users + _USERS - 1) // _USERS):
         masks = np.empty((2, TILE), dtype=post_mask.dtype)
         slots, sums = np.empty((_AT_ONCE, TILE), dtype=np.uint16), np.empty(TILE, dtype=np.int64)
         waiting = np.empty(_AT_ONCE, dtype=np.int64)
@@ -268,47 +259,66 @@ def _add_trees(  # noqa: C901
         low, high = np.empty(n_columns, dtype=np.int32), np.empty(n_columns, dtype=np.int32)
         for tile in range(n_tiles):
             first = tile * TILE
-            size = min(TILE, n_posts - first)
-            for at in range(n_columns):
-                least, most = np.int32(2147483647), np.int32(-2147483648)
-                of_tile = patterns[at, user, first : first + size]
-                for post in range(size):
-                    key = np.int32(_key(of_tile[post]))
-                    least, most = min(least, key), max(most, key)
-                low[at], high[at] = least, most
-            of_all = np.int64(0)
-            sums[:size] = 0
-            n_waiting = 0
-            for pair in range(n_pairs):
-                for half in range(2):
-                    tree = 2 * pair + half
-                    of_user = np.int64(user_mask[user, tree])
-                    shared[half] = _slots_of(
-                        tree, tile, of_user, post_mask, some, every, begin, column, threshold, limit, nan_left, right,
-                        values, user, low, high, bits, open_nodes, masks[half, :size],
-                    )  # fmt: skip
-                one, other = shared
-                if one >= 0 and other >= 0:
-                    of_all += leaf[pair, one << width | other]
-                    continue
-                for half in range(2):
-                    if shared[half] >= 0:
-                        masks[half, :size] = shared[half]
-                both = slots[n_waiting]
-                for post in range(size):
-                    both[post] = masks[0, post] << width | masks[1, post]
-                waiting[n_waiting] = pair
-                n_waiting += 1
-                if n_waiting == _AT_ONCE:
+            last = min(first + TILE, n_posts)
+            size = last - first
+            for user in range(chunk * _USERS, min((chunk + 1) * _USERS, n_users)):
+                for at in range(n_columns):
+                    low[at], high[at] = _span(patterns[at, first_user + user, first:last])
+                of_all = np.int64(0)
+                sums[:size] = 0
+                n_waiting = 0
+                for pair in range(n_pairs):
+                    for half in range(2):
+                        tree = 2 * pair + half
+                        common = np.int64(user_mask[user, tree])
+                        least, reachable = common & np.int64(every[tile, tree]), np.int64(some[tile, tree])
+                        n_open = 0
+                        for node in range(begin[tree], begin[tree + 1]):
+                            stays = np.int64(right[node])
+                            if common & reachable & ~stays == 0:
+                                continue
+                            at = column[node]
+                            has_nan = low[at] < _LEAST or high[at] > _MOST
+                            if not has_nan and high[at] <= limit[node]:
+                                continue
+                            least &= stays
+                            if not has_nan and low[at] > limit[node]:
+                                common &= stays
+                            else:
+                                open_nodes[n_open] = node
+                                n_open += 1
+                        reachable &= common
+                        if reachable & (0 - reachable) == least & (0 - least):
+                            shared[half] = _slot(least, bits)
+                            continue
+                        shared[half] = -1
+                        mask = masks[half, :size]
+                        _start(mask, post_mask[tree, first:last], common)
+                        for i in range(n_open):
+                            node = open_nodes[i]
+                            row = values[column[node], first_user + user, first:last]
+                            _cut(mask, row, threshold[node], right[node], nan_left[node])
+                        _to_slots(mask, bits)
+                    one, other = shared
+                    if one >= 0 and other >= 0:
+                        of_all += leaf[pair, one << width | other]
+                        continue
+                    for half in range(2):
+                        if shared[half] >= 0:
+                            masks[half, :size] = shared[half]
+                    _join(slots[n_waiting, :size], masks[0], masks[1], width)
+                    waiting[n_waiting] = pair
+                    n_waiting += 1
+                    if n_waiting == _AT_ONCE:
+                        _look_up(leaf, waiting, slots, sums[:size])
+                        n_waiting = 0
+                if n_waiting:
+                    waiting[n_waiting:] = n_pairs  # zeros
+                    slots[n_waiting:, :size] = 0
                     _look_up(leaf, waiting, slots, sums[:size])
-                    n_waiting = 0
-            if n_waiting:
-                waiting[n_waiting:] = n_pairs  # zeros
-                slots[n_waiting:, :size] = 0
-                _look_up(leaf, waiting, slots, sums[:size])
-            row = out[user, first : first + size]
-            for post in range(size):
-                row[post] += np.float64(sums[post] + of_all) * unit
+                row = out[user, first:last]
+                for post in range(size):
+                    row[post] += np.float64(sums[post] + of_all) * unit
 
 
 @njit(cache=True, nogil=True)

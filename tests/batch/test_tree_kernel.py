@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from batch.errors import BatchError
-from batch.tree_kernel import TILE, add_trees, reachable, tree_tables
+from batch.tree_kernel import TILE, add_trees, post_masks, reachable, tree_tables
 from batch.trees import Tree, parse_trees
 
 N_USERS, N_POSTS = 5, 2 * TILE + 77
@@ -41,9 +41,9 @@ class World:
 def scores(trees: list[Tree], world: World, users: slice = slice(None)) -> NDArray[np.float64]:
     tables = tree_tables(trees, PAIR)
     user_mask = reachable(trees, tables, world.user, N_USERS)[users]
-    post_mask = np.ascontiguousarray(reachable(trees, tables, world.post, N_POSTS).T)
+    posts = post_masks(reachable(trees, tables, world.post, N_POSTS))
     out = np.zeros((len(user_mask), N_POSTS))
-    add_trees(tables, user_mask, post_mask, np.ascontiguousarray(world.pair[:, users]), out)
+    add_trees(tables, user_mask, posts, world.pair, out, users.start or 0)
     return out
 
 
