@@ -39,6 +39,7 @@ SERVER_SETTINGS = {
     *("host", "port", "workers", "threads", "fresh_for_h", "redis_timeout_s", "seen_ttl_h", "events_waiting"),
     "database_timeout_s",
     *("open", "read_keys", "write_keys", "admin_keys", "rate_limit", "proxies", "max_body_bytes", "cors_origins"),
+    *("log_level", "traces"),
 }
 """Settings that hourfeed.toml may hold for the server alone; any other unknown name is an error."""
 

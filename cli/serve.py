@@ -72,7 +72,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
         super().__init__()
 
     def load_config(self) -> None:
-        chosen = options(self._settings) | {"loglevel": "warning", "post_worker_init": self._worker_is_ready}
+        chosen = options(self._settings) | {"post_worker_init": self._worker_is_ready}
         for name, value in chosen.items():
             if name in self.cfg.settings:  # older versions know no control socket
                 self.cfg.set(name, value)

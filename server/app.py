@@ -17,9 +17,13 @@ from server.headers import SecurityHeaders, allow_origins
 from server.health import RETRY_AFTER_S, health_routes
 from server.keys import AccessError, Guard
 from server.limits import limit_requests
+from server.metrics import Metrics, metrics_routes
+from server.observe import Observed
 from server.parameters import ParameterError
 from server.recommendations import recommendation_routes, render_post
 from server.settings import ServerSettings
+from server.traces import trace_requests
+from slates.circuit import Circuit
 from slates.client import RedisError, connect
 from slates.cluster import keys_of
 from slates.errors import SlatesError
@@ -41,7 +45,9 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
         redis = connect(settings.redis_url or DEFAULT_REDIS_URL, timeout_s=settings.redis_timeout_s, retries=1)
     keys = keys_of(redis, settings.prefix)
     shelf = PostShelf(redis, keys, render_post)
-    lookup = Lookup(redis, keys, on_view=shelf.restock)
+    metrics = Metrics()
+    circuit = Circuit(on_failure=metrics.redis_failed)
+    lookup = Lookup(redis, keys, circuit=circuit, on_view=shelf.restock)
 
     app = Flask(__name__, static_folder=None)
     app.url_map.strict_slashes = False
@@ -63,15 +69,24 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
     app.register_blueprint(feed_routes(lookup, shelf, guard))
     app.register_blueprint(blocking_routes(redis, keys, lookup, guard))
     app.register_blueprint(health_routes(lookup, settings.fresh_for_h))
+    app.register_blueprint(metrics_routes(metrics, lookup, guard))
     app.register_blueprint(event_routes(redis, keys, lookup, guard, _event_rules(settings)))
     app.register_blueprint(erase_routes(redis, keys, lookup, guard))
     app.register_error_handler(AccessError, _no_access)
     app.register_error_handler(ParameterError, _bad_parameter)
     app.register_error_handler(NoFeedError, _nothing_to_answer)
-    app.register_error_handler(SlatesError, _unreadable)
-    app.register_error_handler(RedisError, _unreadable)
+
+    def unreadable(error: Exception) -> Response:
+        metrics.redis_failed()
+        return _unreadable(error)
+
+    app.register_error_handler(SlatesError, unreadable)
+    app.register_error_handler(RedisError, unreadable)
     app.register_error_handler(SourceError, _database_fails)
     app.register_error_handler(HTTPException, _http_error)
+    if settings.traces:
+        trace_requests(app)
+    app.wsgi_app = Observed(app.wsgi_app, metrics)  # type: ignore[method-assign]  # outermost, so that it sees all
     return app
 
 

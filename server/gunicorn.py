@@ -10,6 +10,8 @@ import time
 from typing import Any
 
 from server.app import LOOKUP
+from server.counting import forget_worker, make_folder, remove_folder
+from server.logs import logging_options
 from server.settings import ServerSettings
 from slates.client import RedisError
 from slates.errors import SlatesError
@@ -37,6 +39,11 @@ def options(settings: ServerSettings) -> dict[str, Any]:
         "limit_request_field_size": 4096,
         "accesslog": None,
         "control_socket_disable": True,  # it would lie in the home folder, one for all servers
+        "loglevel": settings.log_level,
+        "logconfig_dict": logging_options(settings.log_level),
+        "on_starting": make_folder,
+        "on_exit": remove_folder,
+        "child_exit": forget_worker,
         "post_worker_init": start_refreshing,
     }
 

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 from pydantic_settings import (
@@ -102,6 +102,10 @@ class ServerSettings(BaseSettings):
     fresh_for_h: float = Field(
         26, gt=0, description="age of the live generation's as-of up to which /readyz says ready"
     )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "warning", description="least of what the server logs; `info` is a line a request"
+    )
+    traces: bool = Field(False, description="whether requests are traced by OpenTelemetry (extra `otel`)")
 
     actions: dict[str, int] = Field(
         {"view": 1, "like": 2, "bookmark": 2, "comment": 2, "follow": 2, "share": 2},

@@ -13,10 +13,20 @@ REDIS_AWAY = (RedisConnectionError, RedisTimeoutError, ClusterDownError, RedisCl
 
 
 class Circuit:
-    """Open for `pause_s` after a failure; then one caller may try again while the others stay out."""
+    """Open for `pause_s` after a failure; then one caller may try again while the others stay out.
 
-    def __init__(self, pause_s: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+    `on_failure` is called at every failure.
+    """
+
+    def __init__(
+        self,
+        pause_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        on_failure: Callable[[], None] | None = None,
+    ) -> None:
         self._pause_s = pause_s
+        self._on_failure = on_failure
         self._clock = clock
         self._lock = threading.Lock()
         self._try_again_at: float | None = None
@@ -35,6 +45,8 @@ class Circuit:
     def failed(self) -> None:
         """Note that Redis was away."""
         self._try_again_at = self._clock() + self._pause_s
+        if self._on_failure is not None:
+            self._on_failure()
 
     def worked(self) -> None:
         """Note that Redis answered."""

@@ -18,7 +18,18 @@ MAY_IMPORT = {
 }
 PACKAGES = {
     "slates": {"redis"},
-    "server": {"dateutil", "flask", "gunicorn", "orjson", "pydantic", "pydantic_settings", "redis", "werkzeug"},
+    "server": {
+        "dateutil",
+        "flask",
+        "gunicorn",
+        "opentelemetry",
+        "orjson",
+        "prometheus_client",
+        "pydantic",
+        "pydantic_settings",
+        "redis",
+        "werkzeug",
+    },
 }
 PURE = {"bucket", "codec", "entry", "errors", "forecast", "keys", "manifest", "packed", "resp"}
 STAGES = {"read", "candidates", "cases", "train", "rank", "slate", "publish"}

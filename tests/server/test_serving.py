@@ -151,6 +151,40 @@ def test_every_worker_goes_on_from_memory_when_redis_stops(port: int, tmp_path: 
             assert server.get("/readyz").status == 503
 
 
+def test_workers_count_together_and_one_that_dies_leaves_its_counts(
+    redis_url: str, redis_client: Redis, port: int, tmp_path: Path
+) -> None:
+    put_posts(redis_client, "12356")
+    TUESDAY.publish(redis_client)
+    command = [str(BIN / "hourfeed"), "serve", "--port", str(port)]
+    with running(command, port, tmp_path, REDIS_URL=redis_url, HOURFEED_WORKERS="2", TMPDIR=str(tmp_path)) as server:
+        first_line(server.process)
+        for _ in range(20):
+            assert server.get(QUERY).status == 200
+        counted = 'hourfeed_feeds_total{rung="exact"}'
+        assert metrics_of(server)[counted] == 20
+        (folder,) = tmp_path.glob("hourfeed-metrics-*")
+        dead = min(workers_of(server.process))
+        os.kill(dead, signal.SIGKILL)
+        wait_until(lambda: len(workers_of(server.process) - {dead}) == 2)
+        wait_until(lambda: metrics_of(server)["hourfeed_workers"] == 2)
+        for _ in range(5):
+            assert server.get(QUERY).status == 200
+        assert metrics_of(server)[counted] == 25
+    assert not folder.exists()
+
+
+def workers_of(process: subprocess.Popen[str]) -> set[int]:
+    return set(map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()))
+
+
+def metrics_of(server: Running) -> dict[str, float]:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+        connection.request("GET", "/metrics")
+        lines = connection.getresponse().read().decode().splitlines()
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[:1] != "#")}
+
+
 def calls(redis: Redis, command: str) -> int:
     statistics: dict[str, Any] = redis.info("commandstats")
     return int(statistics.get(f"cmdstat_{command}", {"calls": 0})["calls"])
