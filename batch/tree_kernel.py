@@ -177,7 +177,7 @@ def _key(pattern: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _slot(mask: int, bits: int) -> int:
+def _slot(mask: Any, bits: int) -> Any:
     """Return the place in a table of leaves that stands for the lowest bit of `mask`."""
     if bits == 16:
         return (((mask & (0 - mask)) * _DE_BRUIJN_16) & 0xFFFF) >> 12
@@ -206,7 +206,7 @@ def _span(keys: NDArray[np.int32]) -> tuple[Any, Any]:
 
 
 @njit(cache=True, nogil=True)
-def _start(mask: Masks, of_post: Masks, common: int) -> None:
+def _start(mask: Masks, of_post: Masks, common: Any) -> None:
     for post in range(len(mask)):
         mask[post] = common & of_post[post]
 
@@ -316,9 +316,9 @@ def _add_trees(  # noqa: C901
                     waiting[n_waiting:] = n_pairs  # zeros
                     slots[n_waiting:, :size] = 0
                     _look_up(leaf, waiting, slots, sums[:size])
-                row = out[user, first:last]
+                scores = out[user, first:last]
                 for post in range(size):
-                    row[post] += np.float64(sums[post] + of_all) * unit
+                    scores[post] += np.float64(sums[post] + of_all) * unit
 
 
 @njit(cache=True, nogil=True)
