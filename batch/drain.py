@@ -7,7 +7,7 @@ each is in the database once.
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +15,15 @@ from pathlib import Path
 from redis import Redis
 
 from slates.client import REDIS_AWAY, RedisError
+from slates.errors import CodecError
 from slates.event_stream import Waiting, next_events, settle_events
+from slates.exposure import decode_exposure
 from slates.keys import Keys
+from slates.stream import next_entries, settle_entries
 from source.chunk import BadRow
 from source.drained import DrainTarget, PostedEvent, Refused
 from source.errors import SourceError
+from source.exposures import ExposureRow
 from source.quarantine import append_rows
 
 AT_ONCE = 1_000
@@ -74,16 +78,34 @@ class Drain:
         return done
 
     def step(self, wait_ms: int | None) -> int:
-        """Drain up to AT_ONCE events, waiting so long for the first of them; return how many they were."""
+        """Drain up to AT_ONCE events, waiting so long for the first of them, and exposures; return how many."""
         waiting = next_events(self.redis, self.keys, AT_ONCE, wait_ms)
+        exposed = self._exposures()
         if not waiting:
-            return 0
+            return exposed
         posted = [PostedEvent(**vars(entry.event)) for entry in waiting if entry.event is not None]
         self._set_aside_entries([entry for entry in waiting if entry.event is None and entry.raw])
         if posted:
             self.target.take_in(posted, datetime.now(UTC), self._set_aside)
         settle_events(self.redis, self.keys, [entry.entry_id for entry in waiting])
-        return len(waiting)
+        return len(waiting) + exposed
+
+    def _exposures(self) -> int:
+        entries = next_entries(self.redis, self.keys, self.keys.exposures, AT_ONCE, None)
+        if not entries:
+            return 0
+        rows = []
+        for entry_id, fields in entries:
+            with suppress(CodecError):  # no row of ours: it goes
+                shown = decode_exposure(fields)
+                posts = fields[b"posts"].decode()
+                rows.append(
+                    ExposureRow(entry_id, shown.at, shown.experiment, shown.arm, shown.user_id, shown.generation, posts)
+                )
+        if rows:
+            self.target.take_in_exposures(rows)
+        settle_entries(self.redis, self.keys, self.keys.exposures, [entry_id for entry_id, _ in entries])
+        return len(entries)
 
     def _set_aside(self, refused: Sequence[Refused]) -> None:
         rows = [BadRow(0, reason, ",".join(map(str, event))) for event, reason in refused]

@@ -66,6 +66,8 @@ FALLBACK_RANKER = "popular_24h"
 """What is published where the log is too short to train on."""
 
 _NOT_IN_SLATES = {
+    "arm",
+    "arms",
     "database_url",
     "drain_database_url",
     "redis_url",
@@ -132,7 +134,7 @@ def run_batch(
     """
     from batch.gate import judge  # not at the top: its replay runs the stages below
 
-    keys, clock = keys_of(redis, settings.prefix), _Clock()
+    keys, clock = keys_of(redis, settings.prefix, settings.arm), _Clock()
     with RunLock(redis, keys) as lock:
         with clock.stage("read"):
             erased = erased_users(redis, keys)
@@ -364,7 +366,7 @@ def _publish(
     *,
     force: bool,
 ) -> Manifest:
-    view, keys, keep = ranked.view, keys_of(redis, settings.prefix), settings.keep_generations
+    view, keys, keep = ranked.view, keys_of(redis, settings.prefix, settings.arm), settings.keep_generations
     tables = view.history.tables
     manifest = _manifest(settings, lock.seq, ranked)
     names = publish.bucket_fields(manifest.first_bucket, settings.hours)

@@ -184,6 +184,13 @@ class BatchSettings(BaseSettings):
         "*/10 * * * *", description="when `hourfeed schedule` runs a refresh: a cron expression, in UTC"
     )
 
+    arms: dict[str, dict[str, Any]] = Field(
+        {}, description="for each arm of an experiment but control, the settings that differ there: docs/experiments.md"
+    )
+    arm: str | None = Field(
+        None, pattern="^[a-z0-9][a-z0-9_-]{0,31}$", description="whose generations a run publishes; `--arm` sets it"
+    )
+
     @model_validator(mode="after")
     def _keys_outlive_their_buckets(self) -> Self:
         if self.generation_ttl_h < self.hours:

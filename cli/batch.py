@@ -35,6 +35,7 @@ from source.engine import open_engine
 @click.option(
     "--scheduler", help="Address of the Dask scheduler (tcp://…). Default: the setting, or two local workers."
 )
+@click.option("--arm", help="Publish for this arm of an experiment, by its settings ([arms.NAME] in hourfeed.toml).")
 @click.option("--full-refresh", is_flag=True, help="Read all events from the database, not only what is new.")
 def command(
     as_of: str | None,
@@ -43,6 +44,7 @@ def command(
     model_path: Path | None,
     engine: str | None,
     scheduler: str | None,
+    arm: str | None,
     *,
     refresh: bool,
     force: bool,
@@ -52,12 +54,25 @@ def command(
 
     Readers see the old slates whole until the new ones are complete.
     """
-    settings = read_settings(BatchSettings, hours=hours, top_n=top_n, engine=engine, scheduler=scheduler)
+    settings = settings_of_arm(arm, hours=hours, top_n=top_n, engine=engine, scheduler=scheduler)
     moment = parse_time("--as-of", as_of) if as_of else datetime.now(UTC).replace(microsecond=0)
     if refresh and model_path:
         raise click.UsageError("--refresh goes by the model in use, --model names another: give one of the two")
     manifest = publish_once(settings, moment, model_path, refresh=refresh, force=force, full_refresh=full_refresh)
     click.echo(summary(manifest))
+
+
+def settings_of_arm(arm: str | None, **given: object) -> BatchSettings:
+    """Return the settings of a run; for an arm with what differs there. What is `given` and not None wins."""
+    settings = read_settings(BatchSettings, **given)
+    if arm is None:
+        return settings
+    if arm not in settings.arms:
+        known = ", ".join(settings.arms) or "none"
+        msg = f"there is no arm {arm!r}: hourfeed.toml has, as [arms.NAME], {known}"
+        raise BatchError(msg)
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return read_settings(BatchSettings, **{**settings.arms[arm], **chosen, "arm": arm})
 
 
 def publish_once(
@@ -81,7 +96,7 @@ def publish_once(
             StageProgress() as progress,
         ):
             if refresh:
-                live = live_generation(redis, keys_of(redis, settings.prefix))
+                live = live_generation(redis, keys_of(redis, settings.prefix, settings.arm))
                 model_path = model_in_use(settings, live, as_of)
             return run_batch(
                 settings,

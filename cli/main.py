@@ -19,6 +19,7 @@ COMMANDS = {
     "drain": "put events that were posted into the database",
     "erase": "remove all that is known of a user",
     "evaluate": "replay the past: how often would each ranker have shown what users went on to touch",
+    "experiment": "give shares of the users feeds of their own, and compare what comes of it",
     "key": "make keys for the API",
     "load": "load users, posts and events from files into the database",
     "plan": "say what a run will take: seconds, memory, bytes in Redis",

@@ -3,17 +3,23 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import FrameType
 
 import click
+from redis import Redis
 
 from batch.schedule import build_scheduler, is_overdue, parse_cron
 from batch.settings import BatchSettings
 from cli.context import open_redis, read_settings
 from cli.drain import opened_drain
+from slates.client import RedisError
 from slates.cluster import keys_of
+from slates.errors import SlatesError
+from slates.experiment import CONTROL, running_experiment
 from slates.generations import list_generations
+from slates.keys import Keys
 
 
 @click.command("schedule")
@@ -26,14 +32,11 @@ def command(cron: str | None) -> None:
     """
     settings = read_settings(BatchSettings, schedule=cron)
     trigger = parse_cron(settings.schedule)
-    runs = _Runs()
     # An embedded server stays up between the runs.
     with open_redis(settings) as redis, opened_drain(settings, redis) as drain, drain.in_background():
-        begun = [
-            manifest.started_at
-            for manifest in list_generations(redis, keys_of(redis, settings.prefix))
-            if manifest.built_at
-        ]
+        keys = keys_of(redis, settings.prefix)
+        runs = _Runs(lambda: _arms_of(redis, keys))
+        begun = [manifest.started_at for manifest in list_generations(redis, keys) if manifest.built_at]
         overdue = is_overdue(trigger, max(begun, default=None), datetime.now(UTC))
         scheduler = build_scheduler(trigger, runs.run, now_too=overdue)
 
@@ -55,27 +58,45 @@ def command(cron: str | None) -> None:
 class _Runs:
     """Starts batches as processes, and ends the one that runs when asked to stop."""
 
-    def __init__(self) -> None:
+    def __init__(self, arms: Callable[[], list[str]]) -> None:
+        self._arms = arms
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
     def run(self) -> None:
+        """Run a batch, then one for each arm of the experiment that runs."""
+        self._run()
+        for arm in self._arms():
+            self._run("--arm", arm)
+
+    def _run(self, *options: str) -> None:
         if self._stopped:
             return
         begun = datetime.now(UTC)
-        self._process = subprocess.Popen([sys.executable, "-m", "cli", "batch", "--refresh"])
+        command = [sys.executable, "-m", "cli", "batch", "--refresh", *options]
+        self._process = subprocess.Popen(command)  # noqa: S603 - our own program
         if self._stopped:  # while it started
             self._process.terminate()
         status = self._process.wait()
         took_s = (datetime.now(UTC) - begun).total_seconds()
         if not self._stopped:
             ended = f"failed with status {status}" if status else "ended"
-            _say(f"the batch of {begun:%Y-%m-%dT%H:%M:%SZ} {ended} after {took_s:.0f} s")
+            _say(f"the batch{' '.join(('', *options))} of {begun:%Y-%m-%dT%H:%M:%SZ} {ended} after {took_s:.0f} s")
 
     def stop(self) -> None:
         self._stopped = True
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
+
+
+def _arms_of(redis: Redis, keys: Keys) -> list[str]:
+    """Return the arms of the experiment that runs, without control and the canary's, which take part as they are."""
+    try:
+        running = running_experiment(redis, keys)
+    except (SlatesError, RedisError) as error:
+        _say(f"no arms are run: {error}")
+        return []
+    return [arm for arm in running.shares if arm != CONTROL] if running and not running.is_canary else []
 
 
 def _say(text: str) -> None:

@@ -23,10 +23,12 @@ from server.parameters import ParameterError
 from server.recommendations import recommendation_routes, render_post
 from server.settings import ServerSettings
 from server.traces import trace_requests
+from slates.arms import ArmsLookup
 from slates.circuit import Circuit
 from slates.client import RedisError, connect
 from slates.cluster import keys_of
 from slates.errors import SlatesError
+from slates.exposure import ExposureLog
 from slates.lookup import Lookup, NoFeedError
 from slates.posts import PostShelf
 from source.errors import SourceError, TooSlowError
@@ -34,6 +36,8 @@ from source.errors import SourceError, TooSlowError
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 LOOKUP = "hourfeed.lookup"
 """Where `app.extensions` holds the look-up."""
+EXPOSURES = "hourfeed.exposures"
+"""Where `app.extensions` holds the log of exposures."""
 
 _log = logging.getLogger(__name__)
 
@@ -48,12 +52,13 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
     metrics = Metrics()
     circuit = Circuit(on_failure=metrics.redis_failed)
     lookup = Lookup(redis, keys, circuit=circuit, on_view=shelf.restock)
+    arms, exposures = ArmsLookup(redis, keys, lookup, circuit), ExposureLog(redis, keys)
 
     app = Flask(__name__, static_folder=None)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    app.extensions[LOOKUP] = lookup
+    app.extensions |= {LOOKUP: lookup, EXPOSURES: exposures}
     guard = Guard(settings)
     if settings.proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies)  # type: ignore[method-assign]
@@ -64,9 +69,9 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
         limit_requests(app, redis, keys, guard, settings.rate_limit)
     reader = reader_of(settings)
     top = None if reader is None else TopPosts(reader, lookup.blocked)
-    app.register_blueprint(recommendation_routes(lookup, shelf, guard, top))
+    app.register_blueprint(recommendation_routes(lookup, arms, exposures, shelf, guard, top))
     app.register_blueprint(database_routes(reader, guard))
-    app.register_blueprint(feed_routes(lookup, shelf, guard))
+    app.register_blueprint(feed_routes(lookup, arms, shelf, guard))
     app.register_blueprint(blocking_routes(redis, keys, lookup, guard))
     app.register_blueprint(health_routes(lookup, settings.fresh_for_h))
     app.register_blueprint(metrics_routes(metrics, lookup, guard))

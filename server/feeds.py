@@ -10,6 +10,7 @@ from flask import Blueprint, Response, request
 from server.answers import json_answer
 from server.keys import Guard
 from server.parameters import canonical_id, check_id, read_arguments, read_limit, read_time, read_topic
+from slates.arms import ArmsLookup
 from slates.bucket import bucket_name, bucket_of
 from slates.feed import Feed
 from slates.lookup import Lookup, NoFeedError
@@ -30,7 +31,7 @@ _WHY_SLATE = {
 """Why a post of the slate is there, by rung."""
 
 
-def feed_routes(lookup: Lookup, shelf: PostShelf[bytes], guard: Guard) -> Blueprint:
+def feed_routes(lookup: Lookup, arms: ArmsLookup, shelf: PostShelf[bytes], guard: Guard) -> Blueprint:
     """Return the routes, answering from `lookup` and `shelf`."""
     routes = Blueprint("feeds", __name__)
 
@@ -41,8 +42,14 @@ def feed_routes(lookup: Lookup, shelf: PostShelf[bytes], guard: Guard) -> Bluepr
         limit, moment, topic = read_limit(arguments), read_time(arguments, "at"), read_topic(arguments)
         kind = lookup.manifest().user_id_type
         user = canonical_id(check_id(user_id), kind)
-        found = lookup.feed(user, bucket_of(moment), limit if topic is None else _WHOLE_FEED)
-        return _answer(shelf, found, limit, topic, {"user_id": _in_json(user, kind), "segment": found.segment})
+        found, _, arm = arms.feed(user, bucket_of(moment), limit if topic is None else _WHOLE_FEED)
+        return _answer(
+            shelf,
+            found,
+            limit,
+            topic,
+            {"user_id": _in_json(user, kind), "segment": found.segment} | ({"arm": arm} if arm else {}),
+        )
 
     @routes.get("/v1/popular")
     @guard.needs("read")

@@ -10,7 +10,10 @@ from flask import Blueprint, Response, request
 from server.database import TopPosts
 from server.keys import Guard
 from server.parameters import canonical_id, read_arguments, read_id, read_limit, read_time
+from slates.arms import ArmsLookup
 from slates.bucket import bucket_name, bucket_of
+from slates.experiment import CONTROL
+from slates.exposure import Exposure, ExposureLog
 from slates.feed import Feed
 from slates.lookup import Lookup, NoFeedError
 from slates.manifest import Manifest
@@ -27,9 +30,14 @@ def render_post(manifest: Manifest, post_id: str, text: str, topic: str) -> byte
 
 
 def recommendation_routes(
-    lookup: Lookup, shelf: PostShelf[bytes], guard: Guard, top: TopPosts | None = None
+    lookup: Lookup,
+    arms: ArmsLookup,
+    exposures: ExposureLog,
+    shelf: PostShelf[bytes],
+    guard: Guard,
+    top: TopPosts | None = None,
 ) -> Blueprint:
-    """Return the route, answering from `lookup` and `shelf`; without an `id` from `top`, where there is a database."""
+    """Return the route, answering from `arms` and `shelf`; without an `id` from `top`, where there is a database."""
     routes = Blueprint("recommendations", __name__)
 
     @routes.get("/post/recommendations/")
@@ -41,12 +49,18 @@ def recommendation_routes(
             return top.answer(limit)
         given_id = read_id(arguments)
         user_id = canonical_id(given_id, lookup.manifest().user_id_type)
-        feed = lookup.feed(user_id, bucket_of(moment), limit)
+        feed, experiment, arm = arms.feed(user_id, bucket_of(moment), limit)
         posts = shelf.take(feed, limit)
         if feed.post_ids and not posts:
             raise NoFeedError("the posts of this feed cannot be read: they are gone from Redis, or Redis is away")
         headers = _headers(feed) | {"X-Hourfeed-Filled": str(len(posts.keys() - feed.slate))}
-        return Response(b"[%b]" % b",".join(posts.values()), headers=headers, mimetype="application/json")
+        body = b"[%b]" % b",".join(posts.values())
+        if experiment is not None and not experiment.is_canary:
+            if arm is not None:
+                shown = tuple(posts)
+                exposures.note(Exposure(datetime.now(UTC), experiment.name, arm, user_id, feed.generation, shown))
+            body = b'{"exp_group":"%b","recommendations":%b}' % ((arm or CONTROL).encode(), body)
+        return Response(body, headers=headers, mimetype="application/json")
 
     return routes
 

@@ -61,9 +61,9 @@ def cluster_of(redis: Redis) -> RedisCluster | None:
     return redis.cluster if isinstance(redis, ClusterClient) else None
 
 
-def keys_of(redis: Redis, prefix: str) -> Keys:
+def keys_of(redis: Redis, prefix: str, arm: str | None = None) -> Keys:
     """Return the names of the keys under a prefix; on a cluster those that change together have a hash tag."""
-    return Keys(prefix, tagged=isinstance(redis, ClusterClient))
+    return Keys(prefix, isinstance(redis, ClusterClient), arm or "")
 
 
 def control(redis: Redis, keys: Keys) -> Redis:

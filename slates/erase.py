@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple, cast
 
 from redis import Redis
@@ -57,6 +58,7 @@ def settle_erased(redis: Redis, keys: Keys, before: Iterable[str], still_known: 
 
 
 def _unlink_slates(redis: Redis, keys: Keys, user_ids: Iterable[str]) -> int:
-    names = names_of_generations(redis, keys)
+    arms = [member.decode() for member in cast("set[bytes]", redis.smembers(keys.arms))]
+    names = [name for arm in ("", *arms) for name in names_of_generations(redis, replace(keys, arm=arm))]
     owned = [keys.user(name, user_id) for user_id in user_ids for name in names]
     return sum(send(redis, [(key, command(b"UNLINK", key.encode()), 1) for key in owned])) if owned else 0

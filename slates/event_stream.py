@@ -11,12 +11,8 @@ from slates.cluster import control
 from slates.errors import CodecError, SlatesError
 from slates.event import FIELDS, Event, decode_event, encode_event
 from slates.keys import Keys
+from slates.stream import next_entries, settle_entries
 
-GROUP = "drain"
-"""Consumer group, and its only consumer: a drain that follows a killed one is given what that one left, at once.
-
-Two at the same time may get the same events; the database tells which are new (docs/events.md).
-"""
 REMEMBERED_S = 3_600
 """Seconds for which Redis knows an event's id; the database knows it longer."""
 _SCANNED = 1_000
@@ -83,16 +79,13 @@ def next_events(redis: Redis, keys: Keys, most: int, wait_ms: int | None) -> lis
 
     The same ones come again until they are `settled`: first of all what was handed out before.
     """
-    node = control(redis, keys)
-    return _read(node, keys, "0", most, None) or _read(node, keys, ">", most, wait_ms)
+    entries = next_entries(redis, keys, keys.events, most, wait_ms)
+    return [Waiting(entry_id, _decoded(fields), fields) for entry_id, fields in entries]
 
 
 def settle_events(redis: Redis, keys: Keys, entry_ids: Sequence[str]) -> None:
     """Take entries off the stream, which the database has by now."""
-    with control(redis, keys).pipeline() as pipeline:
-        pipeline.xack(keys.events, GROUP, *entry_ids)
-        pipeline.xdel(keys.events, *entry_ids)
-        pipeline.execute()
+    settle_entries(redis, keys, keys.events, entry_ids)
 
 
 def remove_events_of(redis: Redis, keys: Keys, user_id: str) -> int:
@@ -107,20 +100,8 @@ def remove_events_of(redis: Redis, keys: Keys, user_id: str) -> int:
     return removed
 
 
-def _read(node: Any, keys: Keys, since: str, most: int, wait_ms: int | None) -> list[Waiting]:
+def _decoded(fields: Mapping[bytes, bytes]) -> Event | None:
     try:
-        answer = node.xreadgroup(GROUP, GROUP, {keys.events: since}, count=most, block=wait_ms)
-    except ResponseError as error:
-        if "NOGROUP" not in str(error):
-            raise
-        node.xgroup_create(keys.events, GROUP, id="0", mkstream=True)
-        answer = node.xreadgroup(GROUP, GROUP, {keys.events: since}, count=most, block=wait_ms)
-    entries = answer[0][1] if answer else []
-    return [Waiting(entry_id.decode(), _decoded(fields), fields or {}) for entry_id, fields in entries]
-
-
-def _decoded(fields: Mapping[bytes, bytes] | None) -> Event | None:
-    try:
-        return decode_event(fields or {})  # what was handed out and then removed has no fields
+        return decode_event(fields)  # what was handed out and then removed has no fields
     except CodecError:
         return None

@@ -21,24 +21,30 @@ class Keys:
     """The keys under one prefix; several prefixes share one Redis.
 
     `tagged` is for Redis Cluster: the prefix is in braces where keys change together, so that they share a slot.
+    `arm` is that of an experiment, whose generations follow each other beside those that everybody else gets.
     """
 
     prefix: str = "hourfeed"
     tagged: bool = False
+    arm: str = ""
 
     @property
     def _together(self) -> str:
         return f"{{{self.prefix}}}" if self.tagged else self.prefix
 
     @property
+    def _of_arm(self) -> str:
+        return f":{self.arm}" if self.arm else ""
+
+    @property
     def current(self) -> str:
         """Name the string that holds the id of the live generation."""
-        return f"{self._together}:current"
+        return f"{self._together}:current{self._of_arm}"
 
     @property
     def generations(self) -> str:
         """Name the sorted set of generation ids; the score is the start of the run, seconds since 1970."""
-        return f"{self._together}:generations"
+        return f"{self._together}:generations{self._of_arm}"
 
     @property
     def lock(self) -> str:
@@ -113,3 +119,18 @@ class Keys:
     def erased(self) -> str:
         """Name the sorted set of users that were erased, until a batch has cleared its copies; the score is when."""
         return f"{self._together}:erased"
+
+    @property
+    def experiment(self) -> str:
+        """Name the string with the experiment that runs."""
+        return f"{self._together}:experiment"
+
+    @property
+    def arms(self) -> str:
+        """Name the set of the arms for which generations were ever published."""
+        return f"{self._together}:arms"
+
+    @property
+    def exposures(self) -> str:
+        """Name the stream of what users of an experiment were shown."""
+        return f"{self._together}:exposures"

@@ -63,6 +63,8 @@ class Lookup:
         self._blocked = BlockedPosts(redis, keys)
         self._loading = threading.Lock()
         self._view: View | None = None
+        self.on_experiment: Callable[[bytes | None], None] = lambda _value: None
+        """Called with what each look-up of a user says of the experiment that runs."""
 
     def feed(self, user_id: str, bucket: int, limit: int) -> Feed:
         """Return up to `limit` posts for a user in a bucket; raise NoFeedError when nothing is known to answer with."""
@@ -195,7 +197,9 @@ class Lookup:
         return _popular(view, bucket, segment, acted, blocked), now.live
 
     def _of_user(self, manifest: Manifest, posts: Sequence[str], user_id: str, bucket: int) -> tuple[Now, OfUser]:
-        return read_of_user(self._redis, self._keys, manifest, posts, user_id, bucket)
+        now, of_user = read_of_user(self._redis, self._keys, manifest, posts, user_id, bucket)
+        self.on_experiment(now.experiment)
+        return now, of_user
 
     def _follow(self, live: str | None) -> View | None:
         """Return the view of the live generation, loading it when it is new; the old one while another thread does."""

@@ -24,10 +24,11 @@ _log = logging.getLogger(__name__)
 
 
 class Now(NamedTuple):
-    """The id of the live generation, and the mark of the blocked set; None: there is none."""
+    """The id of the live generation, the mark of the blocked set, the experiment that runs; None: there is none."""
 
     live: str | None
     mark: bytes | None
+    experiment: bytes | None = None
 
 
 class OfUser(NamedTuple):
@@ -43,13 +44,14 @@ class OfUser(NamedTuple):
 
 def read_with_now(redis: Redis, keys: Keys, *more: Ready) -> tuple[Now, list[Any]]:
     """Return how things stand, and the last reply for each of `more`."""
-    (live, mark), *replies = send(redis, [_ask_now(keys), *more], tries=_TRIES)
-    return Now(text(live), mark), replies
+    (live, mark, experiment), *replies = send(redis, [_ask_now(keys), *more], tries=_TRIES)
+    return Now(text(live), mark, experiment), replies
 
 
 @functools.cache
 def _ask_now(keys: Keys) -> Ready:
-    return keys.current, command(b"MGET", keys.current.encode(), keys.blocked_mark.encode()), 1
+    names = (keys.current, keys.blocked_mark, keys.experiment)
+    return keys.current, command(b"MGET", *map(str.encode, names)), 1
 
 
 def read_of_user(

@@ -63,6 +63,8 @@ class GenerationWriter:
         with refusal_explained(), control(self._redis, self._keys).pipeline() as pipeline:
             pipeline.zadd(self._keys.generations, {self.manifest.id: self.manifest.started_at.timestamp()})
             _queue_manifest(pipeline, self._keys, self.manifest, self._ttl_s)
+            if self._keys.arm:
+                pipeline.sadd(self._keys.arms, self._keys.arm)
             pipeline.execute()
 
     def write_shard(self, shard: int, users: Iterable[Entry | Row]) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DataError, IntegrityError, InternalError
 from source.engine import database_errors
 from source.errors import SourceError
 from source.existing import ExistingTable, find_table
+from source.exposures import ExposureRow, insert_exposures
 from source.schema import SourceSchema
 from source.tables import ColumnForm
 
@@ -80,6 +81,10 @@ class DrainTarget:
                 if refused:
                     set_aside(refused)
         return Taken(len(new), len(refused))
+
+    def take_in_exposures(self, rows: Sequence[ExposureRow]) -> None:
+        """Insert what users of an experiment were shown, each entry of the stream once."""
+        insert_exposures(self._engine, self._schema, rows)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

@@ -97,7 +97,7 @@ def test_a_wrong_cron_expression_ends_it_at_once(tmp_path: Path, redis_url: str)
 
 
 def test_a_batch_that_starts_while_the_schedule_stops_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = command._Runs()
+    runs = command._Runs(list)
     started: list[subprocess.Popen[bytes]] = []
 
     def start_while_stopping(_command: list[str]) -> subprocess.Popen[bytes]:

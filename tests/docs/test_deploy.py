@@ -73,7 +73,16 @@ def test_with_redis_conf_slates_are_stored_compactly(configured: Redis) -> None:
 
 def test_the_example_shows_every_setting_with_its_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = re.sub(r"^#(?=[a-z\[])", "", EXAMPLE.read_text(), flags=re.MULTILINE)
-    without_default = {"database_url", "drain_database_url", "redis_url", "acted_on", "shown", "scheduler"}
+    without_default = {
+        "database_url",
+        "drain_database_url",
+        "arms",
+        "arm",
+        "redis_url",
+        "acted_on",
+        "shown",
+        "scheduler",
+    }
     fields = BatchSettings.model_fields.keys() | ServerSettings.model_fields.keys()
     assert tomllib.loads(shown).keys() == fields - without_default
     monkeypatch.chdir(tmp_path)

@@ -85,17 +85,20 @@ def test_the_page_names_every_key_as_the_code_does() -> None:
         if name in {"user", "segment", "post", "similar", "seen", "event"}:
             assert unescape_id(key.rpartition(":")[2]) == arguments[-1]
         named.add(name)
-    assert named == {name for name in vars(Keys) if not name.startswith("_")} - {"prefix", "tagged"}
+    assert named == {name for name in vars(Keys) if not name.startswith("_")} - {"prefix", "tagged", "arm"}
 
 
 def test_the_page_lists_every_key_in_its_table() -> None:
     listed = {
         re.sub(r"\{(user|post|name|caller|event)\}", "x", key).replace("{g}", "g").replace("{window}", "1")
-        for key in table_column(PAGE, "Keys")
+        for cell in table_column(PAGE, "Keys")
+        for key in re.split("`, `", cell)
     }
     keys = Keys()
     singles = {keys.current, keys.generations, keys.lock, keys.seq, keys.post("x"), keys.seen("x")}
     singles |= {keys.blocked, keys.blocked_mark, keys.events, keys.event("x"), keys.erased}
+    of_arm = Keys(arm="{arm}")
+    singles |= {keys.experiment, keys.arms, keys.exposures, of_arm.current, of_arm.generations}
     assert listed == singles | {
         keys.rate("x", 1),
         keys.generation("g"),
@@ -118,12 +121,12 @@ def test_the_page_tells_readers_to_ask_for_what_the_server_asks_for() -> None:
     (seen,) = re.findall(r"`ZRANGE hourfeed:seen:\{user\} ([^`]*)`", page)
     lookup = Lookup(FakeRedis(), Keys())
     lookup._view = View(shown_manifest(), {}, None)
-    with patch("slates.reading.send", return_value=[[G.encode(), None], [b"1", None, None], []]) as send:
+    with patch("slates.reading.send", return_value=[[G.encode(), None, None], [b"1", None, None], []]) as send:
         lookup.feed("201", shown_manifest().first_bucket, 1)
     (_, batch), _ = send.call_args
     sent = [command for _, commands, _ in batch for command in read_commands(commands)]
     assert sent == [
-        [b"MGET", b"hourfeed:current", b"hourfeed:blocked:mark"],
+        [b"MGET", b"hourfeed:current", b"hourfeed:blocked:mark", b"hourfeed:experiment"],
         [b"HMGET", Keys().user(G, "201").encode(), b"2021122015", *asked.encode().split()[1:]],
         [b"ZRANGE", Keys().seen("201").encode(), *seen.encode().split()],
     ]
