@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from batch.features.view import History, View
+from batch.features.view import DECAYED_HALF_LIVES, History, View
+from batch.passes import sums_halved_at
 from batch.tables import HOUR_S, Floats, Ints
 
 HALF_LIVES_H = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 72.0)
@@ -25,12 +26,32 @@ def half_life_at(view: View) -> float:
 def _choose(history: History, day_s: int) -> float:
     step = _DAYS * 24 / _MOMENTS
     moments = [day_s - round(step * at * HOUR_S) for at in range(_MOMENTS, 0, -1)]
-    hits = sum((_hits(history, moment_s, day_s) for moment_s in moments), np.zeros(len(HALF_LIVES_H)))
+    events = history.tables.events
+    decayed = [
+        sums_halved_at(
+            events.at_s,
+            events.post,
+            history.first,
+            np.array(moments),
+            half_life_h * HOUR_S,
+            DECAYED_HALF_LIVES * half_life_h * HOUR_S,
+            len(history.tables.posts.ids),
+        )
+        for half_life_h in HALF_LIVES_H
+    ]
+    by_moment = np.stack(decayed, axis=1)
+    hits = sum(
+        (_hits(history, moment_s, day_s, of_moment) for moment_s, of_moment in zip(moments, by_moment, strict=True)),
+        np.zeros(len(HALF_LIVES_H)),
+    )
     return HALF_LIVES_H[int(np.argmax(hits))] if hits.any() else 8.0
 
 
-def _hits(history: History, moment_s: int, day_s: int) -> Floats:
-    """Count the first touches of the hour after a moment that each half-life has among its first places."""
+def _hits(history: History, moment_s: int, day_s: int, decayed: Floats) -> Floats:
+    """Count the first touches of the hour after a moment that each half-life has among its first places.
+
+    decayed : popularity at the moment by half-life; (n_half_lives, n_posts).
+    """
     view = View(history, moment_s)
     events = history.tables.events
     end = int(np.searchsorted(events.at_s, min(moment_s + HOUR_S, day_s), side="left"))
@@ -40,7 +61,7 @@ def _hits(history: History, moment_s: int, day_s: int) -> Floats:
         return np.zeros(len(HALF_LIVES_H))
     user, post = events.user[at].astype(np.int64), events.post[at].astype(np.int64)
     seen = _seen(view, user)
-    return np.array([_found(view, half_life_h, user, post, seen) for half_life_h in HALF_LIVES_H], dtype=np.float64)
+    return np.array([_found(view, popularity, user, post, seen) for popularity in decayed], dtype=np.float64)
 
 
 def _seen(view: View, user: Ints) -> Ints:
@@ -51,9 +72,9 @@ def _seen(view: View, user: Ints) -> Ints:
     return np.unique(events.user[past].astype(np.int64) * view.n_posts + events.post[past])
 
 
-def _found(view: View, half_life_h: float, user: Ints, post: Ints, seen: Ints) -> int:
+def _found(view: View, popularity: Floats, user: Ints, post: Ints, seen: Ints) -> int:
     """Count the touches of posts that fewer than five better ones, new to the user, stand before."""
-    score = np.where(view.exists, view.decayed(half_life_h), -1.0)
+    score = np.where(view.exists, popularity, -1.0)
     order = np.argsort(-score, kind="stable")
     rank = np.empty(view.n_posts, dtype=np.int64)
     rank[order] = np.arange(view.n_posts)

@@ -4,6 +4,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from batch.passes import Places
 from batch.tables import Ints
 
 _ROWS, _TILE = 16, 512
@@ -222,6 +223,18 @@ def to_cosines(begin: Ints, column: Ints, value: NDArray[np.float32], norm: NDAr
 
 
 @njit(parallel=True, cache=True, nogil=True)
+def cosines_of_table(
+    together: NDArray[np.float32], norm: NDArray[np.float64], pool: Ints, out: NDArray[np.float32]
+) -> None:
+    """Write what to_cosines says of the columns of the pool; out : (n_posts, n_pool), together : (n_posts, n_posts)."""
+    for row in prange(len(together)):
+        for place in range(len(pool)):
+            other = pool[place]
+            cosine = together[row, other] / (norm[row] * norm[other])
+            out[row, place] = 0.0 if other == row else np.float32(cosine)
+
+
+@njit(parallel=True, cache=True, nogil=True)
 def walk_trees(
     matrix: NDArray[np.float64],
     node_begin: NDArray[np.int64],
@@ -251,7 +264,8 @@ def walk_trees(
 
 @njit(parallel=True, cache=True, nogil=True)
 def count_since(
-    times: Ints,
+    at_s: Ints,
+    order: Places,
     begin: Ints,
     end: Ints,
     since: NDArray[np.float64],
@@ -261,8 +275,8 @@ def count_since(
 ) -> None:
     """Write how many of a row's times are at or after each of `since`; with span_s > 0, in how many spans they fall.
 
-    Row r owns times[begin[r] : end[r]], ascending. since : (n_columns,), descending; its place i belongs to column[i]
-    of `out`, (n_rows, n_columns). A span counts as a whole, also for what began within it.
+    Row r owns at_s[order[begin[r] : end[r]]], ascending. since : (n_columns,), descending; its place i belongs to
+    column[i] of `out`, (n_rows, n_columns). A span counts as a whole, also for what began within it.
     """
     for row in prange(out.shape[0]):
         at = end[row] - 1
@@ -270,8 +284,9 @@ def count_since(
         last = np.int64(-1)
         for i in range(len(since)):
             while at >= begin[row]:
-                span = times[at] // span_s if span_s else np.int64(0)
-                upto = (span + 1) * span_s - 1 if span_s else times[at]
+                time = at_s[order[at]]
+                span = time // span_s if span_s else np.int64(0)
+                upto = (span + 1) * span_s - 1 if span_s else time
                 if upto < since[i]:
                     break
                 if span_s == 0 or span != last:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from batch.tables import HOUR_S, Ints
 
+Places = NDArray[np.int32] | NDArray[np.int64]
+"""Indices of events: half the memory where there are fewer than 2^31."""
+
 
 @njit(cache=True, nogil=True)
 def count(index: NDArray[np.int32], size: int) -> Ints:
@@ -61,23 +64,150 @@ def last_values(index: NDArray[np.int32], values: Ints, size: int) -> NDArray[np
     return last
 
 
-@njit(cache=True, nogil=True)
-def order_by(index: NDArray[np.int32], start: Ints) -> Ints:
+def _places(size: int, n_events: int) -> Places:
+    return np.empty(size, dtype=np.int32) if n_events < 2**31 else np.empty(size, dtype=np.int64)
+
+
+def order_by(index: NDArray[np.int32], start: Ints) -> Places:
     """Return the places by (index, place): a stable counting sort. start : int64 (size + 1,), where each index begins.
 
-    int64, (len(index),).
+    (len(index),).
     """
-    free = start[:-1].copy()
-    order = np.empty(len(index), dtype=np.int64)
+    order = _places(len(index), len(index))
+    _fill_order(index, start[:-1].copy(), order)
+    return order
+
+
+@njit(cache=True, nogil=True)
+def _fill_order(index: NDArray[np.int32], free: Ints, order: Places) -> None:
     for place in range(len(index)):
         order[free[index[place]]] = place
         free[index[place]] += 1
+
+
+def order_where(index: NDArray[np.int32], counted: NDArray[np.bool_], start: Ints) -> Places:
+    """Return what order_by does of the places that are `counted`, of which start : says where each index begins."""
+    order = _places(int(start[-1]), len(index))
+    _fill_order_where(index, counted, start[:-1].copy(), order)
     return order
+
+
+@njit(cache=True, nogil=True)
+def _fill_order_where(index: NDArray[np.int32], counted: NDArray[np.bool_], free: Ints, order: Places) -> None:
+    for place in range(len(index)):
+        if counted[place]:
+            order[free[index[place]]] = place
+            free[index[place]] += 1
+
+
+@njit(cache=True, nogil=True)
+def reordered(flags: NDArray[np.bool_], order: Places) -> NDArray[np.bool_]:
+    """Return flags[order], without numpy's copy of the order as int64."""
+    out = np.empty(len(order), dtype=np.bool_)
+    for place in range(len(order)):
+        out[place] = flags[order[place]]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def count_groups(
+    user: NDArray[np.int32], post: NDArray[np.int32], counted: NDArray[np.bool_], group: NDArray[np.int32], out: Ints
+) -> None:
+    """Count events where `counted` by user and the group of their post. out : int64 (n_users, n_groups), zeros."""
+    for place in range(len(user)):
+        if counted[place]:
+            out[user[place], group[post[place]]] += 1
+
+
+@njit(cache=True, nogil=True)
+def count_early(
+    order: Places, start: Ints, at_s: Ints, n_events: int, until_s: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Count how many of the first `n_events` events each post has before its `until_s`; float64 (n_posts,).
+
+    order, start : the events that count, by (post, time), and where each post's begin.
+    """
+    counts = np.zeros(len(start) - 1)
+    for post in range(len(start) - 1):
+        for place in range(start[post], start[post + 1]):
+            event = order[place]
+            if event >= n_events or not at_s[event] < until_s[post]:
+                break  # so it is with all later ones
+            counts[post] += 1
+    return counts
+
+
+@njit(cache=True, nogil=True)
+def sums_halved_at(
+    at_s: Ints,
+    post: NDArray[np.int32],
+    counted: NDArray[np.bool_],
+    moments: Ints,
+    half_life_s: float,
+    window_s: float,
+    n_posts: int,
+) -> NDArray[np.float64]:
+    """Return sum_halved of the events in the window before each moment, up to a factor of each; (n_moments, n_posts).
+
+    moments : ascending. What enters and leaves the window from one moment to the next is added and taken away.
+    """
+    sums, inside = np.zeros(n_posts), np.zeros(n_posts, dtype=np.int64)
+    found = np.empty((len(moments), n_posts))
+    old = new = np.searchsorted(at_s, moments[0] - window_s)
+    for row in range(len(moments)):
+        while new < len(at_s) and at_s[new] < moments[row]:
+            if counted[new]:
+                sums[post[new]] += 0.5 ** ((moments[-1] - at_s[new]) / half_life_s)
+                inside[post[new]] += 1
+            new += 1
+        while old < new and at_s[old] < moments[row] - window_s:
+            if counted[old]:
+                inside[post[old]] -= 1
+                left = sums[post[old]] - 0.5 ** ((moments[-1] - at_s[old]) / half_life_s)
+                sums[post[old]] = left if inside[post[old]] > 0 else 0.0
+            old += 1
+        found[row] = sums
+    return found
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def first_wanted(
+    users: Ints,
+    by_user: Places,
+    start: Ints,
+    post: NDArray[np.int32],
+    at_s: Ints,
+    wanted: Ints,
+    since_s: Ints,
+    n_posts: int,
+    users_at_once: int,
+) -> NDArray[np.bool_]:
+    """Say which `wanted` events are the first such ones of their pair, if the pair's first event is not before since_s.
+
+    users : those of the wanted events. wanted : indices of events, ascending. since_s : (n_wanted,). bool (n_wanted,).
+    """
+    found = np.zeros(len(wanted), dtype=np.bool_)
+    for chunk in prange((len(users) + users_at_once - 1) // users_at_once):
+        met_by, had_by = np.full(n_posts, -1, dtype=np.int64), np.full(n_posts, -1, dtype=np.int64)
+        met_s = np.zeros(n_posts, dtype=np.int64)
+        for user in users[chunk * users_at_once : (chunk + 1) * users_at_once]:
+            for place in range(start[user], start[user + 1]):
+                event = by_user[place]
+                of = post[event]
+                if met_by[of] != user:
+                    met_by[of], met_s[of] = user, at_s[event]
+                if event < wanted[0] or event > wanted[-1]:
+                    continue
+                at = np.searchsorted(wanted, event)
+                if wanted[at] == event and had_by[of] != user:
+                    had_by[of] = user
+                    found[at] = met_s[of] >= since_s[at]
+    return found
 
 
 @njit(parallel=True, cache=True, nogil=True)
 def mark_first(
-    by_user: Ints, start: Ints, post: NDArray[np.int32], n_posts: int, users_at_once: int
+    by_user: Places, start: Ints, post: NDArray[np.int32], n_posts: int, users_at_once: int
 ) -> NDArray[np.bool_]:
     """Say of each event whether it is its user's first on its post; bool (n_events,).
 
@@ -98,7 +228,8 @@ def mark_first(
 
 @njit(parallel=True, cache=True, nogil=True)
 def mark_followed(
-    by_user: Ints,
+    users: Ints,
+    by_user: Places,
     start: Ints,
     post: NDArray[np.int32],
     strong: NDArray[np.bool_],
@@ -106,15 +237,14 @@ def mark_followed(
     n_events: int,
     users_at_once: int,
 ) -> NDArray[np.bool_]:
-    """Say of each of the first `n_events` events whether its user has any `strong` one on its post among them.
+    """Say of the first `n_events` events of `users` whether their user has any `strong` one on their post among them.
 
-    bool (n_events,); by_user, start : as in mark_first.
+    bool (n_events,), False for those of others; by_user, start : as in mark_first.
     """
-    n_users = len(start) - 1
     followed = np.zeros(n_events, dtype=np.bool_)
-    for chunk in prange((n_users + users_at_once - 1) // users_at_once):
+    for chunk in prange((len(users) + users_at_once - 1) // users_at_once):
         met_by = np.full(n_posts, -1, dtype=np.int64)
-        for user in range(chunk * users_at_once, min((chunk + 1) * users_at_once, n_users)):
+        for user in users[chunk * users_at_once : (chunk + 1) * users_at_once]:
             for place in range(start[user], start[user + 1]):
                 event = by_user[place]
                 if event < n_events and strong[event]:
@@ -126,29 +256,33 @@ def mark_followed(
     return followed
 
 
-@njit(cache=True, nogil=True)
-def latest_of_each(by_user: Ints, start: Ints, known: NDArray[np.bool_], n_events: int, most: int) -> tuple[Ints, Ints]:
+@njit(parallel=True, cache=True, nogil=True)
+def latest_of_each(
+    by_user: Places, start: Ints, known: NDArray[np.bool_], n_events: int, most: int
+) -> tuple[Ints, Ints]:
     """Return each user's latest `most` of the `known` events among the first `n_events`, by (user, time).
 
-    Returns where each user's begin, int64 (n_users + 1,), and the indices of the events.
+    known : of events in the order of `by_user`. Returns where each user's begin, int64 (n_users + 1,), and the indices
+    of the events.
     """
     n_users = len(start) - 1
-    begin = np.zeros(n_users + 1, dtype=np.int64)
-    for user in range(n_users):
+    size = np.zeros(n_users + 1, dtype=np.int64)
+    for user in prange(n_users):
         found = 0
         for place in range(start[user + 1] - 1, start[user] - 1, -1):
-            if by_user[place] < n_events and known[by_user[place]]:
+            if known[place] and by_user[place] < n_events:
                 found += 1
                 if found == most:
                     break
-        begin[user + 1] = begin[user] + found
+        size[user + 1] = found
+    begin = np.cumsum(size)
     kept = np.empty(begin[n_users], dtype=np.int64)
-    for user in range(n_users):
+    for user in prange(n_users):
         free = begin[user + 1]
         for place in range(start[user + 1] - 1, start[user] - 1, -1):
             if free == begin[user]:
                 break
-            if by_user[place] < n_events and known[by_user[place]]:
+            if known[place] and by_user[place] < n_events:
                 free -= 1
                 kept[free] = by_user[place]
     return begin, kept
@@ -156,7 +290,7 @@ def latest_of_each(by_user: Ints, start: Ints, known: NDArray[np.bool_], n_event
 
 @njit(cache=True, nogil=True)
 def posts_of_each(
-    by_user: Ints, start: Ints, known: NDArray[np.bool_], post: NDArray[np.int32], n_events: int, n_posts: int
+    by_user: Places, start: Ints, known: NDArray[np.bool_], post: NDArray[np.int32], n_events: int, n_posts: int
 ) -> tuple[Ints, Ints]:
     """Return the posts of each user's `known` events among the first `n_events`, each once, ascending.
 

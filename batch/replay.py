@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from batch.features.orders import USERS_AT_ONCE
 from batch.features.view import History
 from batch.model import Model
 from batch.offered import best_offered, offered_posts
+from batch.passes import Places, first_wanted
 from batch.pipeline import Report, acted_on_at, prepare_history, ranker_that_can, train_model, view_at
 from batch.rank import make_scorer
 from batch.replay_pool import run_side_by_side
@@ -111,14 +113,9 @@ def _new_since(history: History, at: Ints, tau_s: Ints) -> NDArray[np.bool_]:
     A response comes after the post was shown, so it is never the first event on it.
     """
     events, n_posts = history.tables.events, len(history.tables.posts.ids)
-    first = np.flatnonzero(history.first)
-    pair_of_first = events.user[first].astype(np.int64) * n_posts + events.post[first]
-    order = np.argsort(pair_of_first)
-    pair = events.user[at].astype(np.int64) * n_posts + events.post[at]
-    shown_s = events.at_s[first[order[np.searchsorted(pair_of_first, pair, sorter=order)]]]
-    earliest = np.zeros(len(at), dtype=bool)
-    earliest[np.unique(pair, return_index=True)[1]] = True
-    return np.asarray(earliest & (shown_s >= tau_s))
+    users = np.unique(events.user[at]).astype(np.int64)
+    of_users = users, history.by_user, history.start
+    return first_wanted(*of_users, events.post, events.at_s, at, tau_s, n_posts, USERS_AT_ONCE)
 
 
 def _grouped(history: History, at: Ints, tau_s: Ints) -> ReplayCases:
@@ -139,7 +136,7 @@ def _grouped(history: History, at: Ints, tau_s: Ints) -> ReplayCases:
     return ReplayCases(user[first], events.at_s[at][first], tau_s[first], posts, np.array(before, dtype=np.int64))
 
 
-def _of(history: History, user: int) -> Ints:
+def _of(history: History, user: int) -> Places:
     return history.by_user[history.start[user] : history.start[user + 1]]
 
 

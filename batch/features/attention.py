@@ -27,7 +27,7 @@ def _since_dated(view: View, users: Ints, *, hours: bool) -> Pairs:
     dated = np.nan_to_num(view.dated_s[view.pool], nan=-np.inf)
     newest_first = view.once("pool by date", lambda: np.argsort(-dated, kind="stable"))
     out = np.empty((len(users), len(view.pool)), dtype=np.float32)
-    times = history.once("event times by user", lambda: history.tables.events.at_s[history.by_user])
     span_s = HOUR_S if hours else 0
-    count_since(times, history.start[users], view.end[users], dated[newest_first], newest_first, span_s, out)
+    at_s, by_user = history.tables.events.at_s, history.by_user
+    count_since(at_s, by_user, history.start[users], view.end[users], dated[newest_first], newest_first, span_s, out)
     return out

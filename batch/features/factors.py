@@ -15,6 +15,7 @@ training cases of 28 days need 28 more, a quarter of an hour.
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -36,6 +37,7 @@ HALF_LIFE_H = 14 * 24.0
 WEIGHT = 10.0
 """How much a touch of this moment counts against a post that was not touched; older ones count less."""
 REGULARIZATION = 5.0
+_FITS_KEPT = 4
 _ALS_ITERATIONS = 10
 _BPR_ITERATIONS = 50
 
@@ -80,19 +82,25 @@ def touch_matrix(view: View, before_s: int) -> sparse.csr_matrix:
 
 
 def _fitted(view: View, kind: Kind) -> Factors:
-    """Return the factors of the latest fit before τ; a history keeps those of one fit, as moments mostly ascend."""
-    at_s, kept = view.tau_s // REFIT_S * REFIT_S, view.history.kept
-    if kept.get(f"{kind} fitted", (None,))[0] != at_s:
-        kept[f"{kind} fitted"] = (at_s, _fit(touch_matrix(view, at_s), kind))
-    factors: Factors = kept[f"{kind} fitted"][1]
-    return factors
+    """Return the factors of the latest fit before τ.
+
+    They depend on events alone, so all histories of the same tables share the latest few: what the gate has replayed
+    is trained on next.
+    """
+    at_s = view.tau_s // REFIT_S * REFIT_S
+    kept: dict[int, Factors] = view.history.orders.kept.setdefault(f"{kind} fitted", {})
+    if at_s not in kept:
+        while len(kept) >= _FITS_KEPT:
+            del kept[min(kept)]
+        kept[at_s] = _fit(touch_matrix(view, at_s), kind)
+    return kept[at_s]
 
 
 def _fit(touched: sparse.csr_matrix, kind: Kind) -> Factors:
     dims = DIMS if kind == "als" else DIMS + 1  # the last one of bpr is the posts' popularity
     if not touched.nnz:
         return Factors(*(np.zeros((size, dims), dtype=np.float32) for size in touched.shape))
-    with threadpool_limits(1, "blas"):  # sums in one order, whatever the machine
+    with threadpool_limits(1, "blas"):  # sums in one order, whatever the machine; ALS gives each row to one thread
         model = _als() if kind == "als" else _bpr()
         model.fit(touched, show_progress=False)
     return Factors(np.asarray(model.user_factors), np.asarray(model.item_factors))
@@ -124,7 +132,11 @@ def _als(dims: int = DIMS) -> Any:
     from implicit.cpu.als import AlternatingLeastSquares  # late: most runs do without
 
     return AlternatingLeastSquares(
-        factors=dims, regularization=REGULARIZATION, iterations=_ALS_ITERATIONS, num_threads=1, random_state=0
+        factors=dims,
+        regularization=REGULARIZATION,
+        iterations=_ALS_ITERATIONS,
+        num_threads=numba.get_num_threads(),
+        random_state=0,
     )
 
 

@@ -1,12 +1,13 @@
 """Orders of the events that hold at every moment: made once, and shared by all histories of the same tables."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batch.passes import count, mark_first, order_by
+from batch.passes import Places, count, count_where, mark_first, order_by, order_where, reordered
 from batch.tables import Ints, Tables
 
 USERS_AT_ONCE = 1_000
@@ -17,24 +18,28 @@ USERS_AT_ONCE = 1_000
 class Orders:
     """Events by user, and which are the first of their pair.
 
-    post : int32 (n_events,), of the tables, whose number of posts is n_posts. by_user : int64 (n_events,), event
-    indices by (user, time). start : int64 (n_users + 1,), where each user's begin. first : bool (n_events,), the event
-    is the user's first on that post.
+    post : int32 (n_events,), of the tables, whose number of posts is n_posts. by_user : (n_events,), event indices
+    by (user, time). start : int64 (n_users + 1,), where each user's begin. first : bool (n_events,), the event
+    is the user's first on that post. kept : what else histories of the same tables have computed, and share.
     """
 
     post: NDArray[np.int32]
     n_posts: int
-    by_user: Ints
+    by_user: Places
     start: Ints
     first: NDArray[np.bool_]
+    kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
-    def firsts_by_post(self) -> tuple[Ints, Ints]:
-        """Return the first touches by (post, time), and where each post's begin; int64 (n_first,), (n_posts + 1,)."""
-        firsts = np.flatnonzero(self.first)
-        post = self.post[firsts]
-        start = np.concatenate(([0], np.cumsum(count(post, self.n_posts))))
-        return firsts[order_by(post, start)], start
+    def firsts_by_post(self) -> tuple[Places, Ints]:
+        """Return the first touches by (post, time), and where each post's begin; (n_first,), int64 (n_posts + 1,)."""
+        start = np.concatenate(([0], np.cumsum(count_where(self.post, self.first, self.n_posts))))
+        return order_where(self.post, self.first, start), start
+
+    @cached_property
+    def first_by_user(self) -> NDArray[np.bool_]:
+        """Return `first` in the order of `by_user`, so that a pass over users reads it in a row."""
+        return reordered(self.first, self.by_user)
 
 
 def order_events(tables: Tables) -> Orders:

@@ -12,6 +12,7 @@ from batch.features.pioneers import pioneers, places_of_pioneers
 from batch.features.registry import feature
 from batch.features.touches import latest_touches
 from batch.features.view import View
+from batch.passes import count_early
 from batch.tables import HOUR_S, Floats, Ints
 
 Pairs = NDArray[np.float32]
@@ -69,11 +70,8 @@ def _brought(view: View) -> tuple[Ints, Ints, Floats]:
 )
 def _reach(view: View) -> Floats:
     history, born_s = view.history, view.dated_s
-    order, _ = history.firsts_by_post
-    events = history.tables.events
-    post = events.post[order]
-    early = (order < view.n_events) & (events.at_s[order] < born_s[post] + _FIRST_DAY_S)
-    touches = np.bincount(post[early], minlength=view.n_posts).astype(np.float64)
+    at_s = history.tables.events.at_s
+    touches = count_early(*history.firsts_by_post, at_s, view.n_events, born_s + _FIRST_DAY_S)
     pioneer = np.where(pioneers(view) < 0, view.n_users, pioneers(view))
     age_s = view.tau_s - born_s
     told = (age_s > _FIRST_DAY_S) & (age_s < _REMEMBERED_S)

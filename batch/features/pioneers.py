@@ -35,4 +35,4 @@ def _places(view: View) -> tuple[Ints, Ints]:
     of_pool = pioneers(view)[view.pool]
     owner = np.where(of_pool < 0, view.n_users, of_pool)
     begin = np.concatenate(([0], np.cumsum(np.bincount(owner, minlength=view.n_users + 1))))
-    return begin, order_by(owner.astype(np.int32), begin)
+    return begin, order_by(owner.astype(np.int32), begin).astype(np.int64)

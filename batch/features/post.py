@@ -5,6 +5,7 @@ import numpy as np
 from batch.features.rates import shrunk_rate
 from batch.features.registry import Feature, feature, register
 from batch.features.view import View
+from batch.passes import count, count_where
 from batch.tables import HOUR_S, Floats
 
 _HARDLY_ANY = 1e-4
@@ -124,9 +125,8 @@ def _touches_a_day(view: View) -> Floats:
 @feature("strong_rate", "post", "AC", "share of its events that say more than a view, shrunk to the average")
 def _strong_rate(view: View) -> Floats:
     events, past = view.history.tables.events, slice(0, view.n_events)
-    strong = np.bincount(events.post[past], weights=view.history.strong[past], minlength=view.n_posts)
-    total = np.bincount(events.post[past], minlength=view.n_posts)
-    return shrunk_rate(strong, total)
+    strong = count_where(events.post[past], view.history.strong[past], view.n_posts)
+    return shrunk_rate(strong, count(events.post[past], view.n_posts))
 
 
 @feature("age_at_run_h", "post", "A", "hours since it was published (or first touched), at the run")

@@ -12,11 +12,13 @@ from threadpoolctl import threadpool_limits
 
 from batch.features.bands import bands
 from batch.features.effects import Effects, Responses
+from batch.features.orders import USERS_AT_ONCE
 from batch.features.profile_factors import ProfileFactors, Traits
 from batch.features.registry import feature
 from batch.features.user_effects import Moments, age_classes, user_effects
-from batch.features.view import View
+from batch.features.view import History, View
 from batch.kernels import add_effects
+from batch.passes import mark_followed
 from batch.tables import HOUR_S, Floats, Ints
 
 RESPONSE = "response"
@@ -46,26 +48,30 @@ class Shown:
 class ResponseModel:
     """Log-odds at τ, as a sum; float64 arrays.
 
-    user : (n_users,). user_topic : (n_users, n_topics). post : (n_posts,). user_factors, post_factors : (n_users, k)
-    and (n_posts, k), for their scalar product.
+    moments, variances : what users are fitted with, one by one, when they are asked for: training asks for few of
+    them. post : (n_posts,), what a post and its age at τ mean to all. of_user, of_post : (n_users, 1 + k) and
+    (n_posts, 1 + k); beyond a first column, which stands for what the post means to all, for their scalar product.
     """
 
-    user: Floats
-    user_topic: Floats
+    n_events: int
+    moments: Moments
+    variances: tuple[float, float]
     post: Floats
-    user_factors: Floats
-    post_factors: Floats
+    of_user: Floats
+    of_post: Floats
 
-    def log_odds(self, users: Ints, posts: Ints, topic: Ints) -> NDArray[np.float32]:
-        """Return the log-odds of `users` × `posts`, whose topics are given; float32 (len(users), len(posts))."""
+    def log_odds(self, history: History, users: Ints, posts: Ints) -> NDArray[np.float32]:
+        """Return the log-odds of `users` × `posts`; float32 (len(users), len(posts))."""
+        profiles = self.of_user, self.of_post
+        user, taste = user_effects(history, users, self.n_events, self.moments, profiles, self.variances)
         out = np.empty((len(users), len(posts)), dtype=np.float32)
         add_effects(
-            self.user_topic[users],
-            topic,
-            self.user[users],
+            taste,
+            history.topic[posts],
+            self.moments.average + user,
             self.post[posts],
-            self.user_factors[users],
-            np.ascontiguousarray(self.post_factors[posts].T),
+            self.of_user[users, 1:],
+            np.ascontiguousarray(self.of_post[posts, 1:].T),
             out,
         )
         return out
@@ -83,40 +89,41 @@ def response(view: View, users: Ints) -> NDArray[np.float32]:
     model = view.once(RESPONSE, lambda: fit_response(view))
     if model is None:
         return np.zeros((len(users), len(view.pool)), dtype=np.float32)
-    topic = view.history.topic[view.pool]
-    return view.for_users(RESPONSE, users, lambda: model.log_odds(users, view.pool, topic))
+    return view.for_users(RESPONSE, users, lambda: model.log_odds(view.history, users, view.pool))
 
 
 def fit_response(view: View) -> ResponseModel | None:
     """Fit the model to what was shown before τ; None where that is too little, or all or nothing was responded to."""
-    shown = _shown(view, _sampled_events(view))
+    shown = _shown(view, _sampled_users(view))
     n_responses = shown.responded.sum()
     if len(shown.user) < _FEWEST or not 0 < n_responses < len(shown.user):
         return None
     with threadpool_limits(1, "blas"):  # sums of another number of threads round otherwise
         fit = _Fit(view, shown)
         fit.run()
-        return _for_all_users(view, fit)
+        return _model(view, fit)
 
 
-def _sampled_events(view: View) -> Ints:
-    """Return the events of all users before τ, or of as many users as give _MOST_FITTED."""
-    user = view.history.tables.events.user[: view.n_events]
-    if len(user) <= _MOST_FITTED:
-        return np.arange(len(user))
-    drawn = np.random.default_rng(0).random(view.n_users) < _MOST_FITTED / len(user)
-    return np.flatnonzero(drawn[user])
+def _sampled_users(view: View) -> Ints:
+    """Return all users, or as many as have _MOST_FITTED events before τ."""
+    if view.n_events <= _MOST_FITTED:
+        return np.arange(view.n_users)
+    return np.flatnonzero(np.random.default_rng(0).random(view.n_users) < _MOST_FITTED / view.n_events)
 
 
-def _shown(view: View, events: Ints) -> Shown:
-    """Return the pairs among the events (indices), which are all those of their users before τ."""
+def _shown(view: View, users: Ints) -> Shown:
+    """Return the pairs of `users` before τ, in the order of time."""
     history, log = view.history, view.history.tables.events
-    events = events[history.first[events]]
+    of_users = history.by_user, history.start
+    responded = mark_followed(users, *of_users, log.post, history.strong, view.n_posts, view.n_events, USERS_AT_ONCE)
+    none = np.zeros(0, dtype=history.by_user.dtype)
+    events = np.concatenate([none, *(history.by_user[history.start[user] : view.end[user]] for user in users)])
+    events = np.sort(events[history.first[events]])
     return Shown(
         user=log.user[events].astype(np.int64),
         post=log.post[events].astype(np.int64),
         at_s=log.at_s[events],
-        responded=view.responded[events].astype(np.float64),
+        responded=responded[events].astype(np.float64),
     )
 
 
@@ -162,21 +169,17 @@ class _Fit:
         return shown.at_s // HOUR_S % 24, shown.at_s // (24 * HOUR_S) - self.first_day, age
 
 
-def _for_all_users(view: View, fit: _Fit) -> ResponseModel:
-    """Find the effects of each user with the rest as fitted."""
-    history, factors = view.history, fit.factors
+def _model(view: View, fit: _Fit) -> ResponseModel:
+    """Keep what was fitted, and what users are fitted with."""
     hour, day, of_age = (effects.cell for effects in fit.moment)
-    moments = Moments(fit.average, hour, day, fit.first_day, of_age, view.dated_s)
-    profiles = factors.of_user, factors.of_post
-    spread = fit.user.variance, fit.taste.variance
-    user, taste = user_effects(history, view.n_events, view.responded, moments, profiles, spread)
     age = of_age[age_classes(view.tau_s - view.dated_s, _AGES)]
     return ResponseModel(
-        user=fit.average + user,
-        user_topic=taste,
-        post=factors.of_post[:, 0] + age,
-        user_factors=factors.of_user[:, 1:],
-        post_factors=factors.of_post[:, 1:],
+        n_events=view.n_events,
+        moments=Moments(fit.average, hour, day, fit.first_day, of_age, view.dated_s),
+        variances=(fit.user.variance, fit.taste.variance),
+        post=fit.factors.of_post[:, 0] + age,
+        of_user=np.ascontiguousarray(fit.factors.of_user),
+        of_post=np.ascontiguousarray(fit.factors.of_post),
     )
 
 

@@ -5,8 +5,10 @@ from numba import njit, prange
 from numpy.typing import NDArray
 from scipy import sparse
 
-from batch.passes import order_by
+from batch.passes import Places, order_by
 from batch.tables import Ints
+
+_SQUARE = 64
 
 
 def touched_together(user_begin: Ints, post: NDArray[np.int32], n_posts: int) -> sparse.csr_array:
@@ -25,6 +27,59 @@ def touched_together(user_begin: Ints, post: NDArray[np.int32], n_posts: int) ->
     columns, counts = np.empty(row_begin[-1], dtype=index_type), np.empty(row_begin[-1], dtype=np.float32)
     _fill_columns(user_begin, post, post_begin, of_posts, row_begin, columns, counts)
     return sparse.csr_array((counts, columns, row_begin.astype(index_type)), shape=(n_posts, n_posts))
+
+
+def table_together(user_begin: Ints, post: NDArray[np.int32], n_posts: int) -> NDArray[np.float32]:
+    """Count as touched_together does, into a table; float32 (n_posts, n_posts). It is exact up to 2^24 users.
+
+    Two posts are counted once, in the row of the first one, and the other half is mirrored.
+    """
+    ascending = np.empty_like(post)
+    _sort_each(user_begin, post, ascending)
+    user = np.repeat(np.arange(len(user_begin) - 1, dtype=np.int32), np.diff(user_begin))
+    post_begin = np.concatenate(([0], np.cumsum(np.bincount(post, minlength=n_posts))))
+    table = np.zeros((n_posts, n_posts), dtype=np.float32)
+    _fill_upper(user_begin, ascending, user, post_begin, order_by(ascending, post_begin), table)
+    _mirror(table)
+    return table
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _sort_each(begin: Ints, values: NDArray[np.int32], out: NDArray[np.int32]) -> None:
+    for row in prange(len(begin) - 1):
+        out[begin[row] : begin[row + 1]] = np.sort(values[begin[row] : begin[row + 1]])
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _fill_upper(
+    user_begin: Ints,
+    post: NDArray[np.int32],
+    user: NDArray[np.int32],
+    post_begin: Ints,
+    by_post: Places,
+    table: NDArray[np.float32],
+) -> None:
+    """Count into row and column ≥ row. post : ascending for each user. by_post : places in `post`, by post."""
+    n_posts = len(table)
+    for turn in prange(n_posts):
+        # First rows have most to do: threads, which take turns in a row, share them by going from both ends.
+        row = turn // 2 if turn % 2 == 0 else n_posts - 1 - turn // 2
+        together = np.zeros(n_posts, dtype=np.int32)
+        for i in range(post_begin[row], post_begin[row + 1]):
+            for j in range(by_post[i], user_begin[user[by_post[i]] + 1]):
+                together[post[j]] += 1
+        table[row, row:] = together[row:]
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _mirror(table: NDArray[np.float32]) -> None:
+    """Copy the upper half to the lower one, by squares that fit into the cache."""
+    size = len(table)
+    for square in prange((size + _SQUARE - 1) // _SQUARE):
+        for first in range(0, (square + 1) * _SQUARE, _SQUARE):
+            for row in range(square * _SQUARE, min((square + 1) * _SQUARE, size)):
+                for column in range(first, min(first + _SQUARE, row)):
+                    table[row, column] = table[column, row]
 
 
 @njit(parallel=True, cache=True, nogil=True)

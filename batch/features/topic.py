@@ -4,7 +4,7 @@ import numpy as np
 
 from batch.features.registry import feature
 from batch.features.view import View
-from batch.passes import count_by_hour
+from batch.passes import count_by_hour, count_groups
 from batch.tables import Floats, Ints
 
 _PRIOR = 10.0
@@ -13,10 +13,9 @@ _PRIOR = 10.0
 @feature("topic_lift", "user×topic", "AB", "how many times the average the user touches the topic, shrunk")
 def _topic_lift(view: View) -> Floats:
     history, past = view.history, slice(0, view.n_events)
-    events = history.tables.events
-    kept = history.first[past]
-    cell = events.user[past][kept].astype(np.int64) * history.n_topics + history.topic[events.post[past][kept]]
-    counts = np.bincount(cell, minlength=view.n_users * history.n_topics).reshape(view.n_users, history.n_topics)
+    events, topic = history.tables.events, history.topic.astype(np.int32)
+    counts = np.zeros((view.n_users, history.n_topics), dtype=np.int64)
+    count_groups(events.user[past], events.post[past], history.first[past], topic, counts)
     share = (counts + _PRIOR * view.topic_share) / (counts.sum(axis=1, keepdims=True) + _PRIOR)
     return np.asarray(share / view.topic_share)
 

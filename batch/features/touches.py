@@ -14,7 +14,7 @@ def latest_touches(view: View, most: int, before_s: int | None = None) -> Ints:
     that. Returns indices of events.
     """
     history = view.history
-    known = history.strong if history.shown_known else history.first
+    known = history.strong_by_user if history.shown_known else history.orders.first_by_user
     end = view.n_events
     if before_s is not None:
         end = min(end, int(np.searchsorted(history.tables.events.at_s, before_s, side="left")))

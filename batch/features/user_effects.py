@@ -11,10 +11,11 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from batch.features.view import History
+from batch.passes import Places
 from batch.tables import HOUR_S, Floats, Ints
 
 _SWEEPS = 6
-_USERS_AT_ONCE = 256
+_USERS_AT_ONCE = 64
 _DAY_S = 24 * HOUR_S
 
 
@@ -51,28 +52,29 @@ def age_classes(age_s: Floats, n_classes: int) -> Ints:
 
 def user_effects(
     history: History,
+    users: Ints,
     n_events: int,
-    responded: NDArray[np.bool_],
     moments: Moments,
     profiles: tuple[Floats, Floats],
     variances: tuple[float, float],
 ) -> tuple[Floats, Floats]:
-    """Return the effects of users, (n_users,), and of users and topics, (n_users, n_topics), from the first n_events.
+    """Return the effects of `users`, (len(users),), and of their topics, (len(users), n_topics), from n_events events.
 
-    responded : as View.responded. profiles : vectors (n_users, k) and (n_posts, k), whose product is what the profile
-    says. variances : of users' effects, and of tastes; 0 for none.
+    profiles : vectors of all users and posts, (n_users, k) and (n_posts, k), whose product is what the profile says.
+    variances : of users' effects, and of tastes; 0 for none.
     """
     events = history.tables.events
-    user = np.zeros(len(history.start) - 1)
-    taste = np.zeros((len(user), history.n_topics))
+    user = np.zeros(len(users))
+    taste = np.zeros((len(users), history.n_topics))
     _fit_users(
+        users,
         history.by_user,
         history.start,
         n_events,
         events.at_s,
         events.post,
         history.first,
-        responded,
+        history.strong,
         history.topic,
         (moments.average, moments.first_day),
         (moments.hour, moments.day, moments.age, moments.dated_s),
@@ -86,13 +88,14 @@ def user_effects(
 
 @njit(parallel=True, cache=True, nogil=True)
 def _fit_users(
-    by_user: Ints,
+    users: Ints,
+    by_user: Places,
     start: Ints,
     n_events: int,
     at_s: Ints,
     post: NDArray[np.int32],
     first: NDArray[np.bool_],
-    responded: NDArray[np.bool_],
+    strong: NDArray[np.bool_],
     topic: Ints,
     fixed: tuple[float, int],
     moments: tuple[Floats, Floats, Floats, Floats],
@@ -101,13 +104,18 @@ def _fit_users(
     user_out: Floats,
     taste_out: Floats,
 ) -> None:
-    n_users, n_topics = taste_out.shape
+    n_topics = taste_out.shape[1]
     average, first_day = fixed
     hour, day, age, dated_s = moments
     of_user, of_post = profiles
-    for chunk in prange((n_users + _USERS_AT_ONCE - 1) // _USERS_AT_ONCE):
+    for chunk in prange((len(users) + _USERS_AT_ONCE - 1) // _USERS_AT_ONCE):
         gradient, curvature = np.zeros(n_topics), np.zeros(n_topics)
-        for user in range(chunk * _USERS_AT_ONCE, min((chunk + 1) * _USERS_AT_ONCE, n_users)):
+        responded_by = np.full(len(of_post), -1, dtype=np.int64)
+        for row in range(chunk * _USERS_AT_ONCE, min((chunk + 1) * _USERS_AT_ONCE, len(users))):
+            user = users[row]
+            for place in range(start[user], start[user + 1]):
+                if by_user[place] < n_events and strong[by_user[place]]:
+                    responded_by[post[by_user[place]]] = user
             most = start[user + 1] - start[user]
             log_odds, happened = np.empty(most), np.empty(most)
             of_topic = np.empty(most, dtype=np.int64)
@@ -122,14 +130,14 @@ def _fit_users(
                 for at in range(of_user.shape[1]):
                     odds += of_user[user, at] * of_post[seen, at]
                 log_odds[n_shown] = odds
-                happened[n_shown] = 1.0 if responded[event] else 0.0
+                happened[n_shown] = 1.0 if responded_by[seen] == user else 0.0
                 of_topic[n_shown] = topic[seen]
                 n_shown += 1
-            own, tastes = 0.0, taste_out[user]
+            own, tastes = 0.0, taste_out[row]
             for _ in range(_SWEEPS):
                 own = _step(log_odds, happened, n_shown, own, variances[0])
                 _topic_steps(log_odds, happened, of_topic, n_shown, tastes, variances[1], gradient, curvature)
-            user_out[user] = own
+            user_out[row] = own
 
 
 @njit(cache=True, nogil=True)

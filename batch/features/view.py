@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from batch.features.orders import USERS_AT_ONCE, Orders, order_events
+from batch.features.orders import Orders, order_events
 from batch.features.segments import Segments
 from batch.features.signs import signs_of
-from batch.features.together import touched_together
+from batch.features.together import table_together, touched_together
 from batch.features.vocabulary import Vocabularies
-from batch.kernels import to_cosines
-from batch.passes import count, count_where, last_values, latest_of_each, mark_followed, sum_halved
+from batch.kernels import cosines_of_table, to_cosines
+from batch.passes import Places, count, count_where, last_values, latest_of_each, reordered, sum_halved
 from batch.tables import HOUR_S, Floats, Ints, Tables, is_number
 from batch.text.clusters import Clusters, nearest
 from batch.text.encoder import TextEncoder
@@ -28,8 +28,12 @@ _T = TypeVar("_T")
 
 KNN_ITEMS = 100
 """Posts of a user, the latest ones, that enter the item-to-item similarities."""
+_MOST_IN_TABLE = 8_000
+"""Posts whose similarities are laid out as a table: a quarter of a gigabyte."""
 TASTE_ITEMS = 20
 """Posts of a user, the latest ones, that speak for the user's taste."""
+DECAYED_HALF_LIVES = 12
+"""Half-lives after which a touch is forgotten."""
 TASTE_DECAY = 0.85
 """Weight of each earlier post against the next later one."""
 
@@ -89,7 +93,7 @@ class History:
         }
 
     @property
-    def by_user(self) -> Ints:
+    def by_user(self) -> Places:
         """Return the event indices by (user, time)."""
         return self.orders.by_user
 
@@ -104,9 +108,14 @@ class History:
         return self.orders.first
 
     @property
-    def firsts_by_post(self) -> tuple[Ints, Ints]:
+    def firsts_by_post(self) -> tuple[Places, Ints]:
         """Return the first touches by (post, time), and where each post's begin."""
         return self.orders.firsts_by_post
+
+    @cached_property
+    def strong_by_user(self) -> NDArray[np.bool_]:
+        """Return `strong` in the order of `by_user`, so that a pass over users reads it in a row."""
+        return reordered(self.strong, self.by_user)
 
     @cached_property
     def author_user(self) -> Ints:
@@ -144,7 +153,7 @@ def build_history(
         segments=segments,
         text=encoder.encode(tables.posts.text.tolist()) if encoder else None,
         orders=orders or order_events(tables),
-        strong=tables.relevance[events.action] > tables.relevance.min(initial=9),
+        strong=(tables.relevance > tables.relevance.min(initial=9))[events.action],
         topic=np.where(np.isnan(topic), vocabularies.size("topic"), topic).astype(np.int64),
         n_topics=vocabularies.size("topic") + 1,
         encoder=encoder,
@@ -225,7 +234,7 @@ class View:
 
     def decayed(self, half_life_h: float) -> Floats:
         """Sum first touches by post, each halved every `half_life_h`; shape (n_posts,)."""
-        span, events = self.window(half_life_h * 12), self.history.tables.events
+        span, events = self.window(half_life_h * DECAYED_HALF_LIVES), self.history.tables.events
         first = self.history.first[span]
         return sum_halved(events.at_s[span], events.post[span], first, self.tau_s, half_life_h * HOUR_S, self.n_posts)
 
@@ -261,13 +270,6 @@ class View:
         return count_where(post, first, self.n_posts).astype(np.float64)
 
     @cached_property
-    def responded(self) -> NDArray[np.bool_]:
-        """Say of each event before τ whether its user has by τ responded to its post; shape (n_events before τ,)."""
-        history, post = self.history, self.history.tables.events.post
-        of_users = history.by_user, history.start
-        return mark_followed(*of_users, post, history.strong, self.n_posts, self.n_events, USERS_AT_ONCE)
-
-    @cached_property
     def trend(self) -> Floats:
         """Popularity with a half-life of a day, as a share of all; shape (n_posts,)."""
         decayed = self.decayed(24)
@@ -285,7 +287,7 @@ class View:
         counts = count(self.history.tables.events.user[: self.n_events], self.n_users)
         return np.asarray(self.history.start[:-1] + counts, dtype=np.int64)
 
-    def recent(self, users: Ints, items: int) -> tuple[Ints, NDArray[np.bool_]]:
+    def recent(self, users: Ints, items: int) -> tuple[Places, NDArray[np.bool_]]:
         """Return the latest events of `users`, newest first, and which of them exist; both (len(users), items)."""
         position = self.end[users][:, None] - 1 - np.arange(items)
         known = position >= self.history.start[users][:, None]
@@ -306,12 +308,32 @@ class View:
 
         Item-based collaborative filtering after Sarwar et al., WWW 2001.
         """
-        history, posts = self.history, self.history.tables.events.post
-        begin, kept = latest_of_each(history.by_user, history.start, history.first, self.n_events, KNN_ITEMS)
-        together = touched_together(begin, posts[kept], self.n_posts)
-        norm = np.sqrt(np.bincount(posts[kept], minlength=self.n_posts) + 2.0)
+        begin, post, norm = self._sets_of_posts()
+        together = touched_together(begin, post, self.n_posts)
         to_cosines(together.indptr, together.indices, together.data, norm)
         return together
+
+    @cached_property
+    def similarity_table(self) -> NDArray[np.float32] | None:
+        """Return `similarity_to_pool` laid out, None where that takes too much memory; float32 (n_posts, n_pool).
+
+        Adding up whole rows of it is five times as quick as adding up sparse ones.
+        """
+        if self.n_posts > _MOST_IN_TABLE:
+            return None
+        begin, post, norm = self._sets_of_posts()
+        together = table_together(begin, post, self.n_posts)
+        table = np.empty((self.n_posts, len(self.pool)), dtype=np.float32)
+        cosines_of_table(together, norm, self.pool, table)
+        return table
+
+    def _sets_of_posts(self) -> tuple[Ints, NDArray[np.int32], Floats]:
+        """Return where each user's latest posts begin, these posts, and the norm of each post's set of users."""
+        history = self.history
+        known = history.orders.first_by_user
+        begin, kept = latest_of_each(history.by_user, history.start, known, self.n_events, KNN_ITEMS)
+        post = history.tables.events.post[kept]
+        return begin, post, np.sqrt(np.bincount(post, minlength=self.n_posts) + 2.0)
 
     @cached_property
     def similarity_to_pool(self) -> sparse.csr_array:

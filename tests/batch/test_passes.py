@@ -5,18 +5,23 @@ import pytest
 from small_world import make_history, make_tables, random_events
 
 from batch.features.registry import FEATURES
-from batch.features.together import touched_together
+from batch.features.together import table_together, touched_together
 from batch.features.view import View
 from batch.passes import (
     count,
+    count_early,
     count_where,
+    first_wanted,
     last_values,
     latest_of_each,
     mark_first,
     mark_followed,
     order_by,
+    order_where,
     posts_of_each,
+    reordered,
     sum_halved,
+    sums_halved_at,
 )
 from batch.slate import acted_on
 from batch.tables import HOUR_S
@@ -44,8 +49,38 @@ def test_events_are_summed_by_what_half_lives_leave_of_them() -> None:
     assert sums.tolist() == [0.5, 1.25, 0]
 
 
+def test_sums_at_several_moments_are_those_of_each() -> None:
+    at_s, moments = np.sort(RANDOM.integers(0, 10_000, 2_000)), np.array([0, 100, 4_000, 4_500, 9_999])
+    found = sums_halved_at(at_s, POST, FLAG, moments, 300.0, 900.0, 21)
+    for moment, sums in zip(moments.tolist(), found, strict=True):
+        window = slice(*np.searchsorted(at_s, [moment - 900, moment]))
+        expected = sum_halved(at_s[window], POST[window], FLAG[window], moment, 300.0, 21)
+        assert np.array_equal(sums == 0, expected == 0)
+        assert sums * 0.5 ** ((moment - moments[-1]) / 300.0) == pytest.approx(expected, rel=1e-9)
+
+
+def test_early_events_of_a_post_are_counted_up_to_its_own_moment() -> None:
+    # Post 0 has events 1, 2, 4 at seconds 10, 20, 40; post 1 event 3, at second 30, of an unknown end; post 2 none.
+    order, start, at_s = np.array([1, 2, 4, 3]), np.array([0, 3, 4, 4]), np.array([0, 10, 20, 30, 40])
+    assert count_early(order, start, at_s, 5, np.array([40.0, np.nan, 9.0])).tolist() == [2, 0, 0]
+    assert count_early(order, start, at_s, 2, np.array([99.0, 99.0, 9.0])).tolist() == [1, 0, 0]
+
+
+def test_a_wanted_event_is_the_first_of_its_pair_that_began_in_time() -> None:
+    # User 0 meets post 0 at 1, wants it at 5 and 6; user 1 meets post 0 at 2, wants it at 7, and post 1 at once, at 8.
+    user, post = np.array([0, 1, 0, 0, 1, 1], dtype=np.int32), np.array([0, 0, 0, 0, 0, 1], dtype=np.int32)
+    at_s, start = np.array([1, 2, 5, 6, 7, 8]), np.array([0, 3, 6])
+    wanted, order = np.array([2, 3, 4, 5]), order_by(user, start)
+    for since_s, expected in ((1, [True, False, True, True]), (2, [False, False, True, True])):
+        since = np.full(4, since_s)
+        assert first_wanted(np.array([0, 1]), order, start, post, at_s, wanted, since, 2, 1).tolist() == expected
+
+
 def test_the_order_is_that_of_a_stable_sort() -> None:
     assert np.array_equal(order_by(USER, START), np.argsort(USER, kind="stable"))
+    begin = np.concatenate(([0], np.cumsum(np.bincount(USER[FLAG], minlength=52))))
+    at = np.flatnonzero(FLAG)
+    assert np.array_equal(order_where(USER, FLAG, begin), at[np.argsort(USER[FLAG], kind="stable")])
 
 
 @pytest.mark.parametrize("users_at_once", [7, 1_000])
@@ -59,13 +94,15 @@ def test_the_first_event_of_each_pair_is_marked(users_at_once: int) -> None:
 def test_pairs_with_a_strong_event_so_far_are_marked(n_events: int) -> None:
     pair = USER.astype(np.int64) * 20 + POST
     expected = np.isin(pair[:n_events], pair[:n_events][FLAG[:n_events]])
-    marked = mark_followed(order_by(USER, START), START, POST, FLAG, 20, n_events, 7)
-    assert np.array_equal(marked, expected)
+    users = np.arange(0, 52, 2)
+    marked = mark_followed(users, order_by(USER, START), START, POST, FLAG, 20, n_events, 7)
+    assert np.array_equal(marked, expected & (USER[:n_events] % 2 == 0))
 
 
 @pytest.mark.parametrize("n_events", [0, 700, 2_000])
 def test_the_latest_known_events_of_each_user_are_kept(n_events: int) -> None:
-    begin, kept = latest_of_each(order_by(USER, START), START, FLAG, n_events, 3)
+    order = order_by(USER, START)
+    begin, kept = latest_of_each(order, START, reordered(FLAG, order), n_events, 3)
     for user in range(52):
         expected = np.flatnonzero((user == USER) & FLAG & (np.arange(2_000) < n_events))[-3:]
         assert kept[begin[user] : begin[user + 1]].tolist() == expected.tolist()
@@ -79,6 +116,15 @@ def test_two_posts_are_touched_together_as_often_as_a_product_of_matrices_says()
     assert found.has_canonical_format
     assert np.array_equal(found.toarray(), touched.T @ touched)
     assert found.nnz == np.count_nonzero(touched.T @ touched)
+
+
+def test_a_table_of_what_is_touched_together_counts_the_same_whatever_the_order_of_a_users_posts() -> None:
+    n_posts = 200  # several squares of the half that is mirrored
+    random = np.random.default_rng(0)
+    sets = [random.permutation(n_posts)[: random.integers(0, 60)].astype(np.int32) for _ in range(40)]
+    begin = np.concatenate(([0], np.cumsum([len(posts) for posts in sets])))
+    posts = np.concatenate(sets)
+    assert np.array_equal(table_together(begin, posts, n_posts), touched_together(begin, posts, n_posts).toarray())
 
 
 @pytest.mark.parametrize("actions", [("view", "like"), ("like",)])

@@ -91,7 +91,7 @@ def test_profiles_that_say_nothing_make_no_factors() -> None:
     for tables, n_factors in ((history.tables, 2), (replace(history.tables, users=users), 0)):
         model = fit_response(View(make_history(tables), 100 * HOUR_S))
         assert model is not None
-        assert model.post_factors.shape == (N_POSTS, n_factors)
+        assert model.of_post.shape == (N_POSTS, 1 + n_factors)
 
 
 def test_log_odds_are_about_as_high_as_responses_are_frequent() -> None:

@@ -27,13 +27,19 @@ def test_users_are_fitted_as_their_own_tables_of_effects_would_be(hours: int) ->
     random = np.random.default_rng(0)
     of_user, of_post = random.normal(size=(13, 3)), random.normal(size=(20, 3))
     moments = Moments(-1.0, random.normal(size=24), random.normal(size=8), 0, random.normal(size=16), view.dated_s)
-    user, taste = user_effects(history, view.n_events, view.responded, moments, (of_user, of_post), (0.5, 0.3))
 
+    def effects(users: Ints) -> tuple[Floats, Floats]:
+        return user_effects(history, users, view.n_events, moments, (of_user, of_post), (0.5, 0.3))
+
+    user, taste = effects(np.arange(13))
     at = np.flatnonzero(history.first[: view.n_events])
     who, what, at_s = events.user[at].astype(np.int64), events.post[at], events.at_s[at]
     log_odds = moments.average + moments.hour[at_s // HOUR_S % 24] + moments.day[at_s // (24 * HOUR_S)]
     log_odds += moments.age[age_classes(at_s - view.dated_s[what], 16)] + (of_user[who] * of_post[what]).sum(axis=1)
-    responses = Responses(view.responded[at].astype(np.float64), log_odds)
+    pairs = who * 20 + what
+    strong = np.flatnonzero(history.strong[: view.n_events])
+    happened = np.isin(pairs, events.user[strong].astype(np.int64) * 20 + events.post[strong])
+    responses = Responses(happened.astype(np.float64), log_odds)
     topic = who * history.n_topics + history.topic[what]
     own, by_topic = np.zeros(13), np.zeros(13 * history.n_topics)
     for _ in range(6):
@@ -43,6 +49,8 @@ def test_users_are_fitted_as_their_own_tables_of_effects_would_be(hours: int) ->
     assert taste.ravel() == pytest.approx(by_topic, rel=1e-9, abs=1e-12)
     assert user[12] == 0  # nothing was shown to the last one
     assert np.ptp(user) > 0.1
+    some = np.array([7, 2])
+    assert [found.tolist() for found in effects(some)] == [user[some].tolist(), taste[some].tolist()]
 
 
 def test_ages_fall_into_two_classes_an_octave() -> None:
