@@ -23,6 +23,14 @@ class Post(BaseModel):
     topic: str
 
 
+class Assigned(BaseModel):
+    """A user's posts while an experiment runs."""
+
+    model_config = _like({"exp_group": "test", "recommendations": [_POST]})
+    exp_group: str = Field(description="the user's arm")
+    recommendations: list[Post]
+
+
 class FeedItem(Post):
     """A post of a feed."""
 
@@ -55,6 +63,7 @@ class FeedMeta(PopularMeta):
 
     user_id: Id
     segment: str | None = Field(description="the user's segment, null where nothing is known of the profile")
+    arm: str = Field("", description="the user's arm, while an experiment runs")
 
 
 class Feed(BaseModel):

@@ -25,7 +25,14 @@ class ListOf(NamedTuple):
     model: type[BaseModel]
 
 
-Answer = type[BaseModel] | ListOf
+class Either(NamedTuple):
+    """One of two."""
+
+    one: "Answer"
+    other: "Answer"
+
+
+Answer = type[BaseModel] | ListOf | Either
 
 _ID_SCHEMA = {"anyOf": [{"type": "integer"}, {"type": "string", "minLength": 1, "maxLength": 200}]}
 
@@ -88,7 +95,7 @@ OPERATIONS = (
         "A user's posts at a time; without `id` those with most likes, where a database is connected",
         "feeds",
         "read",
-        {200: ListOf(models.Post), **_MISSING},
+        {200: Either(ListOf(models.Post), models.Assigned), **_MISSING},
         (_query("id", "the user", _ID_SCHEMA, 1000), _time("time"), _LIMIT),
     ),
     Operation(
@@ -273,18 +280,22 @@ def _content(answer: Answer) -> dict[str, Any]:
 def _schema(answer: Answer) -> dict[str, Any]:
     if isinstance(answer, ListOf):
         return {"type": "array", "items": _schema(answer.model)}
+    if isinstance(answer, Either):
+        return {"anyOf": [_schema(answer.one), _schema(answer.other)]}
     return {"$ref": _REFERENCE.format(model=answer.__name__)}
 
 
-def _model(answer: Answer) -> type[BaseModel]:
-    return answer.model if isinstance(answer, ListOf) else answer
+def models_of(answer: Answer) -> list[type[BaseModel]]:
+    """Return the models that an answer may have."""
+    if isinstance(answer, Either):
+        return models_of(answer.one) + models_of(answer.other)
+    return [answer.model if isinstance(answer, ListOf) else answer]
 
 
 def _schemas() -> dict[str, Any]:
     """Return the schema of each model that an operation takes or answers, and of those within them."""
-    used = {_model(answer) for operation in OPERATIONS for answer in operation.all_answers().values()}
-    taken = {_model(body) for operation in OPERATIONS for body in operation.body}
-    ordered = sorted(used | taken, key=lambda model: model.__name__)
+    used = [answer for operation in OPERATIONS for answer in (*operation.all_answers().values(), *operation.body)]
+    ordered = sorted({model for answer in used for model in models_of(answer)}, key=lambda model: model.__name__)
     _, found = models_json_schema([(model, "serialization") for model in ordered], ref_template=_REFERENCE)
     schemas: dict[str, Any] = found["$defs"]
     return schemas

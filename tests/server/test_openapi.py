@@ -12,7 +12,7 @@ from bench.fuzz import fuzz, small_app
 from server import models, pages
 from server.app import create_app
 from server.keys import hash_of, new_key
-from server.openapi import OPERATIONS, ListOf
+from server.openapi import OPERATIONS, models_of
 from server.settings import ServerSettings
 
 PAGES = {"/v1/openapi.json", "/docs", "/docs/start.js", "/docs/{name}", "/metrics"}
@@ -50,8 +50,7 @@ def test_parameters_in_paths_are_described() -> None:
 def test_every_example_is_as_its_model_says() -> None:
     used = [answer for operation in OPERATIONS for answer in (*operation.all_answers().values(), *operation.body)]
     seen = 0
-    for answer in used:
-        model = answer.model if isinstance(answer, ListOf) else answer
+    for model in (model for answer in used for model in models_of(answer)):
         for example in model.model_json_schema().get("examples", []):
             model.model_validate(example)
             seen += 1
