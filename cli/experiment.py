@@ -1,13 +1,17 @@
 """`hourfeed experiment`: start one, end it, and report what came of it."""
 
+import json
+from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
 from batch.settings import BatchSettings
 from cli.context import open_redis, read_settings
 from slates.cluster import keys_of
-from slates.experiment import Experiment, start_experiment, stop_experiment
+from slates.experiment import Experiment, find_experiment, start_experiment, stop_experiment
+from source.engine import open_engine
 
 
 @click.group("experiment")
@@ -40,7 +44,32 @@ def stop() -> None:
     settings = read_settings(BatchSettings)
     with open_redis(settings, only_look=True) as redis:
         stopped = stop_experiment(redis, keys_of(redis, settings.prefix))
-    click.echo(f"experiment {stopped.name} has ended")
+    click.echo(f"experiment {stopped.name} has ended; what came of it: hourfeed experiment report {stopped.name}")
+
+
+@command.command("report")
+@click.argument("name", required=False)
+@click.option("--response", "responses", multiple=True, default=("like",), show_default=True, help="What is a hit.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures to this file, too.")
+def report(name: str | None, responses: tuple[str, ...], json_path: Path | None) -> None:
+    """Compare the arms of the experiment NAME, by default of the one that runs.
+
+    A hit is a response, within an hour, to a post that was shown. Exposures and events get into the database by
+    `hourfeed drain`.
+    """
+    settings = read_settings(BatchSettings)
+    with open_redis(settings, only_look=True) as redis:
+        experiment = find_experiment(redis, keys_of(redis, settings.prefix), name)
+    from batch.experiment import report_on  # numpy, pandas and scipy: only where they are needed
+
+    engine = open_engine(settings.database_url, settings.state)
+    try:
+        told = report_on(engine, settings.source, experiment, responses)
+    finally:
+        engine.dispose()
+    click.echo("\n".join(told.lines()))
+    if json_path is not None:
+        json_path.write_text(json.dumps(asdict(told), indent=2) + "\n", encoding="utf-8")
 
 
 def _share(given: str) -> tuple[str, float]:

@@ -113,6 +113,22 @@ def start_experiment(redis: Redis, keys: Keys, experiment: Experiment) -> None:
         name = "another experiment" if running is None else f"the experiment {running.name}"
         msg = f"{name} runs; end it first with `hourfeed experiment stop`"
         raise ExperimentError(msg)
+    control(redis, keys).hset(keys.experiments, experiment.name, encode_experiment(experiment))
+
+
+def find_experiment(redis: Redis, keys: Keys, name: str | None) -> Experiment:
+    """Return the experiment of that name, started at some time; that which runs where no name is given."""
+    if name is None:
+        found = running_experiment(redis, keys)
+        missing = "no experiment runs; name one that has ended"
+    else:
+        value = cast("bytes | None", redis.hget(keys.experiments, name))
+        found = decode_experiment(value) if value else None
+        known = cast("list[bytes]", redis.hkeys(keys.experiments))
+        missing = f"there was no experiment {name!r}, only {', '.join(map(bytes.decode, known)) or 'none'}"
+    if found is None:
+        raise ExperimentError(missing)
+    return found
 
 
 def stop_experiment(redis: Redis, keys: Keys) -> Experiment:

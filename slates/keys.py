@@ -126,6 +126,11 @@ class Keys:
         return f"{self._together}:experiment"
 
     @property
+    def experiments(self) -> str:
+        """Name the hash of all experiments that were ever started: name → the experiment."""
+        return f"{self._together}:experiments"
+
+    @property
     def arms(self) -> str:
         """Name the set of the arms for which generations were ever published."""
         return f"{self._together}:arms"

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Column, DateTime, Engine, MetaData, Table, Text
+from sqlalchemy import Column, DateTime, Engine, MetaData, Table, Text, and_, cast, inspect, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from source.engine import database_errors
+from source.existing import find_table, whole_seconds
 from source.schema import SourceSchema
 
 TABLE = "hourfeed_exposures"
@@ -48,3 +49,32 @@ def insert_exposures(engine: Engine, schema: SourceSchema, rows: Sequence[Exposu
     with database_errors(engine, "draining exposures"), engine.begin() as connection:
         table.create(connection, checkfirst=True)
         connection.execute(insert(table).on_conflict_do_nothing(), named)
+
+
+def read_exposures(engine: Engine, schema: SourceSchema, experiment: str) -> list[ExposureRow]:
+    """Return the exposures of an experiment, in the order of their time."""
+    table = exposures_table(schema)
+    columns = [table.c[name] for name in ExposureRow._fields]
+    query = select(*columns).where(table.c.experiment == experiment).order_by(table.c.at)
+    with database_errors(engine, "reading exposures"), engine.connect() as connection:
+        if not inspect(connection).has_table(table.name, schema=table.schema):
+            return []
+        rows = [ExposureRow(*row) for row in connection.execute(query)]
+    return [row._replace(at=row.at.replace(tzinfo=UTC)) for row in rows]
+
+
+def read_responses(
+    engine: Engine, schema: SourceSchema, actions: Sequence[str], begin: datetime, end: datetime
+) -> list[tuple[str, str, int]]:
+    """Return (user id, post id, second since 1970) of the events of some actions in [begin, end]."""
+    with database_errors(engine, "reading events"), engine.connect() as connection:
+        events = find_table(connection, schema, "events")
+        if events is None:
+            return []
+        at_s: Any = whole_seconds(connection, events.columns["timestamp"])
+        ids = (cast(events.columns[name], Text) for name in ("user_id", "post_id"))
+        wanted = and_(
+            cast(events.columns["action"], Text).in_(list(actions)),
+            at_s.between(int(begin.timestamp()), int(end.timestamp())),
+        )
+        return [tuple(row) for row in connection.execute(select(*ids, at_s).where(wanted))]

@@ -98,7 +98,7 @@ def test_the_page_lists_every_key_in_its_table() -> None:
     singles = {keys.current, keys.generations, keys.lock, keys.seq, keys.post("x"), keys.seen("x")}
     singles |= {keys.blocked, keys.blocked_mark, keys.events, keys.event("x"), keys.erased}
     of_arm = Keys(arm="{arm}")
-    singles |= {keys.experiment, keys.arms, keys.exposures, of_arm.current, of_arm.generations}
+    singles |= {keys.experiment, keys.experiments, keys.arms, keys.exposures, of_arm.current, of_arm.generations}
     assert listed == singles | {
         keys.rate("x", 1),
         keys.generation("g"),
