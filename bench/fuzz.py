@@ -17,7 +17,7 @@ from typing import Any
 
 import schemathesis
 from flask import Flask
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, reject, seed, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -147,7 +147,12 @@ def _fuzz_one(
     def ask(case: Any, known: bool) -> None:
         if known and mode is schemathesis.GenerationMode.POSITIVE:
             _name_what_is_there(case)
-        response = case.call()
+        try:
+            response = case.call()
+        except ValueError as error:  # a list in a path, with an unescaped `?` in it, which werkzeug's client refuses
+            if "Query string" not in str(error):
+                raise
+            reject()
         statuses[f"{operation.method.upper()} {operation.path} {response.status_code}"] += 1
         try:
             case.validate_response(response, checks=CHECKS)

@@ -28,8 +28,6 @@ def command(host: str | None, port: int | None) -> None:
 def serve(settings: ServerSettings, example_user: str = "1") -> None:
     """Serve until SIGINT or SIGTERM, which end the process; print a request to paste once the workers are ready."""
     check_port(settings.host, settings.port)
-    for note in exposure(settings):
-        sys.stderr.write(f"note: {note}\n")
     with contextlib.ExitStack() as held:
         if settings.redis_url is None:
             from demo.services import hold_redis  # only where it is wanted
@@ -37,18 +35,6 @@ def serve(settings: ServerSettings, example_user: str = "1") -> None:
             service = held.enter_context(hold_redis(settings.state))
             settings = settings.model_copy(update={"redis_url": service.url})
         _Server(settings, example_user).run()
-
-
-def exposure(settings: ServerSettings) -> list[str]:
-    """Return what anyone may do who reaches the server from another machine, where that may surprise."""
-    if settings.host in {"127.0.0.1", "::1", "localhost"}:
-        return []
-    whoever = f"whoever reaches {settings.host}, port {settings.port},"
-    if settings.open:
-        return [f"HOURFEED_OPEN is set: {whoever} may take posts down and erase users"]
-    if settings.database_url and not settings.read_keys:
-        return [f"{whoever} may read the profiles and events of all users: set HOURFEED_READ_KEYS (docs/api.md)"]
-    return []
 
 
 def check_port(host: str, port: int) -> None:

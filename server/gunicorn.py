@@ -11,6 +11,7 @@ from typing import Any
 
 from server.app import LOOKUP
 from server.counting import forget_worker, make_folder, remove_folder
+from server.keys import what_anyone_may
 from server.logs import logging_options
 from server.settings import ServerSettings
 from slates.client import RedisError
@@ -42,10 +43,16 @@ def options(settings: ServerSettings) -> dict[str, Any]:
         "loglevel": settings.log_level,
         "logconfig_dict": logging_options(settings.log_level),
         "on_starting": make_folder,
+        "when_ready": lambda server: _tell_what_anyone_may(settings, server),
         "on_exit": remove_folder,
         "child_exit": forget_worker,
         "post_worker_init": start_refreshing,
     }
+
+
+def _tell_what_anyone_may(settings: ServerSettings, server: Any) -> None:
+    for warning in what_anyone_may(settings):
+        server.log.warning(warning)
 
 
 def start_refreshing(worker: Any) -> None:

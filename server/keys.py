@@ -43,6 +43,18 @@ def hash_of(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def what_anyone_may(settings: ServerSettings) -> list[str]:
+    """Return what whoever reaches the server from another machine may do without a key, where that may surprise."""
+    if settings.host in {"127.0.0.1", "::1", "localhost"}:
+        return []
+    whoever = f"whoever reaches {settings.host}, port {settings.port},"
+    if settings.open:
+        return [f"HOURFEED_OPEN is set: {whoever} may take posts down and erase users"]
+    if settings.database_url and not settings.read_keys:
+        return [f"{whoever} may read the profiles and events of all users: set HOURFEED_READ_KEYS (docs/api.md)"]
+    return []
+
+
 class Guard:
     """Lets requests through by their key.
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from published import Generation, put_posts
@@ -14,7 +13,6 @@ from redis import Redis
 
 from batch.settings import SERVER_SETTINGS, BatchSettings
 from cli.main import COMMANDS
-from cli.serve import exposure
 from server.settings import ServerSettings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -210,19 +208,3 @@ def test_a_plan_counts_rows_and_fails_where_redis_would_evict(
         redis_client.config_set("maxmemory-policy", "noeviction")
     assert refused.returncode == 1
     assert "maxmemory-policy is allkeys-lru" in refused.stderr
-
-
-@pytest.mark.parametrize(
-    ("settings", "told"),
-    [
-        ({"host": "127.0.0.1", "open": True}, ""),
-        ({"host": "0.0.0.0"}, ""),
-        ({"host": "0.0.0.0", "open": True}, "may take posts down"),
-        ({"host": "0.0.0.0", "database_url": "sqlite:///x.db"}, "may read the profiles"),
-        ({"host": "0.0.0.0", "database_url": "sqlite:///x.db", "read_keys": ("0" * 64,)}, ""),
-    ],
-)
-def test_serving_tells_what_anyone_may_do_from_elsewhere(settings: dict[str, Any], told: str) -> None:
-    notes = exposure(ServerSettings(**settings))
-    assert told in " ".join(notes)
-    assert bool(notes) == bool(told)

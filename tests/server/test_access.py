@@ -1,4 +1,5 @@
 import re
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -8,7 +9,7 @@ from published import Generation, put_posts
 
 from cli.key import command
 from server.app import create_app
-from server.keys import ROLES, AccessError, Guard, hash_of, new_key
+from server.keys import ROLES, AccessError, Guard, hash_of, new_key, what_anyone_may
 from server.settings import ServerSettings
 
 URL = "/post/recommendations/?id=7&time=2021-12-20T12"
@@ -125,3 +126,19 @@ def test_the_command_prints_a_key_and_the_hash_that_lets_it_in() -> None:
     assert refusal(ServerSettings(write_keys=(found[2],)), "write", bearer(found[1])) is None
     assert "HOURFEED_WRITE_KEYS" in printed.stderr
     assert found[1] not in CliRunner().invoke(command, ["new", "--role", "write"]).stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"host": "127.0.0.1", "open": True}, ""),
+        ({"host": "0.0.0.0"}, ""),
+        ({"host": "0.0.0.0", "open": True}, "may take posts down"),
+        ({"host": "0.0.0.0", "database_url": "sqlite:///x.db"}, "may read the profiles"),
+        ({"host": "0.0.0.0", "database_url": "sqlite:///x.db", "read_keys": ("0" * 64,)}, ""),
+    ],
+)
+def test_what_anyone_may_do_from_elsewhere_is_told_where_it_may_surprise(settings: dict[str, Any], told: str) -> None:
+    told_now = what_anyone_may(ServerSettings(**settings))
+    assert told in " ".join(told_now)
+    assert bool(told_now) == bool(told)

@@ -13,6 +13,7 @@ from redis.crc import key_slot
 from redis.exceptions import MovedError
 
 from demo.errors import DemoError
+from slates.blocked import block, unblock
 from slates.client import connect
 from slates.cluster import control, keys_of, nodes
 from slates.entry import string_entry
@@ -24,6 +25,7 @@ from slates.lookup import Lookup
 from slates.manifest import Manifest
 from slates.packed import Layout
 from slates.posts import read_posts
+from slates.rate import count_request
 from slates.wire import send
 
 KEYS = Keys(tagged=True)
@@ -112,6 +114,38 @@ def test_packed_generations_and_rollbacks_between_both_codecs(redis: Redis) -> N
         assert rollback(redis, KEYS, readable.id).id == readable.id
         assert lookup.feed("u3", FIRST_BUCKET + 1, 2).post_ids == slate_of(readable.id, "u3", BUCKETS[1])
         assert rollback(redis, KEYS, compact.id).id == compact.id
+
+
+def test_posts_are_taken_down_and_back_for_readers_that_know_the_set(redis: Redis) -> None:
+    live = publish(redis)
+    one, other = slate_of(live.id, "u3", BUCKETS[0])
+    lookups = [Lookup(redis, KEYS) for _ in range(2)]
+    assert [lookup.feed("u3", FIRST_BUCKET, 2).post_ids for lookup in lookups] == [[one, other]] * 2
+    assert block(redis, KEYS, [one]) == 1
+    assert [lookup.feed("u3", FIRST_BUCKET, 1).post_ids for lookup in lookups] == [[other]] * 2
+    assert unblock(redis, KEYS, [one]) == 1
+    assert [lookup.feed("u3", FIRST_BUCKET, 2).post_ids for lookup in lookups] == [[one, other]] * 2
+
+
+def test_similar_posts_are_written_found_and_unlinked_on_all_nodes(redis: Redis) -> None:
+    with RunLock(redis, KEYS, wait_s=20) as lock:
+        writer = write(redis, lock)
+        ids = [f"p{number}" for number in range(40)]
+        writer.write_strings((KEYS.similar(writer.manifest.id, post_id), b"p1 p2") for post_id in ids)
+        writer.verify(FIELDS + len(ids))
+        first = writer.flip(writer.manifest)
+    found = [Lookup(redis, KEYS).similar(post_id, 9) for post_id in ids]
+    assert [similar.post_ids for similar in found if similar is not None] == [["p1", "p2"]] * 40
+    for _ in range(3):
+        publish(redis)
+    retire(redis, KEYS, keep=3, user_ids=USERS, segments=["s"], post_ids=ids, batch=4)
+    assert not [key for key in all_keys(redis) if f":{first.id}" in key]
+
+
+def test_requests_are_counted_by_caller_whatever_its_node(redis: Redis) -> None:
+    for caller in ("10.0.0.1", "10.0.0.2", "::1", "abc"):
+        assert [count_request(redis, KEYS, caller, 7, 60) for _ in range(3)] == [1, 2, 3]
+    assert all(100 < ttl <= 120 for ttl in all_keys(redis).values())
 
 
 def test_old_generations_are_unlinked_on_all_nodes(redis: Redis) -> None:
