@@ -14,7 +14,9 @@ from batch.settings import BatchSettings
 from cli.context import held_redis_url, open_redis, parse_time, read_settings
 from cli.progress import StageProgress
 from slates.bucket import bucket_name
+from slates.canary import refuse_beside_experiment, start_canary
 from slates.cluster import keys_of
+from slates.experiment import CANARY
 from slates.generations import live_generation
 from slates.manifest import Manifest
 from source.engine import open_engine
@@ -36,6 +38,9 @@ from source.engine import open_engine
     "--scheduler", help="Address of the Dask scheduler (tcp://…). Default: the setting, or two local workers."
 )
 @click.option("--arm", help="Publish for this arm of an experiment, by its settings ([arms.NAME] in hourfeed.toml).")
+@click.option(
+    "--canary", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Publish for this share of the users."
+)
 @click.option("--full-refresh", is_flag=True, help="Read all events from the database, not only what is new.")
 def command(
     as_of: str | None,
@@ -45,6 +50,7 @@ def command(
     engine: str | None,
     scheduler: str | None,
     arm: str | None,
+    canary: float | None,
     *,
     refresh: bool,
     force: bool,
@@ -58,8 +64,21 @@ def command(
     moment = parse_time("--as-of", as_of) if as_of else datetime.now(UTC).replace(microsecond=0)
     if refresh and model_path:
         raise click.UsageError("--refresh goes by the model in use, --model names another: give one of the two")
+    if canary and arm:
+        raise click.UsageError("--canary has an arm of its own: give one of --canary and --arm")
+    if canary:
+        settings = settings.model_copy(update={"arm": CANARY})
+        with open_redis(settings) as redis:
+            refuse_beside_experiment(redis, keys_of(redis, settings.prefix))
     manifest = publish_once(settings, moment, model_path, refresh=refresh, force=force, full_refresh=full_refresh)
+    if canary:
+        with open_redis(settings) as redis:
+            start_canary(redis, keys_of(redis, settings.prefix), canary)
     click.echo(summary(manifest))
+    if canary:
+        click.echo(
+            f"for {canary:.0%} of the users: `hourfeed promote` gives it to all, `hourfeed experiment stop` to none"
+        )
 
 
 def settings_of_arm(arm: str | None, **given: object) -> BatchSettings:

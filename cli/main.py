@@ -23,6 +23,7 @@ COMMANDS = {
     "key": "make keys for the API",
     "load": "load users, posts and events from files into the database",
     "plan": "say what a run will take: seconds, memory, bytes in Redis",
+    "promote": "give everybody what a canary was tried with",
     "rollback": "serve an earlier generation again",
     "schedule": "run a refresh on every tick of a cron expression",
     "serve": "serve feeds over HTTP",

@@ -74,3 +74,10 @@ def test_an_experiment_from_its_arm_to_its_report(
     assert run("experiment", "report", "newer") == said
     with pytest.raises(ExperimentError, match="only newer"):
         run("experiment", "report", "older")
+    said = run("batch", "--hours", "2", "--canary", "0.5")
+    tried = live_generation(redis_client, keys_of_arm(KEYS, "canary"))
+    assert tried is not None
+    assert f"generation {tried.id} is live" in said
+    assert live_generation(redis_client, KEYS) == base
+    assert f"generation {tried.id} is live for all" in run("promote")
+    assert (live_generation(redis_client, KEYS) or base).id == tried.id
