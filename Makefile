@@ -33,8 +33,16 @@ extras: .venv/extras
 demo: install
 	@$(BIN)/hourfeed demo
 
+# The browser of the operations page's test: Debian's, where it can be installed; else that test is skipped, except in CI.
+.PHONY: browser
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || { \
+	  echo "installing Chromium (once)"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+
 # Where the extras cannot be had (no wheel for this machine), their tests are skipped, except in CI.
 test: install
+	@$(MAKE) --no-print-directory browser || case "$${CI:-}" in 1|true) exit 1;; esac
 	@$(MAKE) --no-print-directory extras || case "$${CI:-}" in 1|true) exit 1;; esac
 	@$(BIN)/python -m pytest
 

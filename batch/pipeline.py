@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from batch import publish
 from batch.alike import refuse_alike, share_alike
+from batch.by_bucket import told_by_bucket
 from batch.candidates import pool_at
 from batch.cases import Sampling, draw_cases, draw_rows, moments_before, split_s
 from batch.encode import IdsEncoder, PackedEncoder, UserEncoder
@@ -427,6 +428,7 @@ def _publish(
             slate_bytes=writer.written.bytes,
             explored=sum(shard.explored for shard in done),
             alike=alike,
+            by_bucket=told_by_bucket([shard.by_bucket for shard in done], len(view.pool)),
             seconds=dict(clock.seconds),
         )
         live = writer.flip(finished)

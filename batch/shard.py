@@ -11,6 +11,7 @@ from redis import Redis
 
 from batch import publish
 from batch.alike import PLACES
+from batch.by_bucket import BucketSums, sum_by_bucket
 from batch.encode import UserEncoder
 from batch.features.view import View
 from batch.rank import Scorer
@@ -61,6 +62,7 @@ class DoneShard:
     written: WrittenShard
     explored: int
     first_posts: NDArray[np.int32]
+    by_bucket: BucketSums
     slate_s: float
     publish_s: float
 
@@ -75,7 +77,8 @@ def run_shard(work: ShardWork, redis: Redis, shard: Shard) -> DoneShard:
     written = work.writer.write(redis, shard.number, entries)
     ended = time.perf_counter()
     first_posts = _earned(chunk.posts[:, 0], work.explore_places)
-    return DoneShard(shard.users, written, chunk.explored, first_posts, picked - begun, ended - picked)
+    by_bucket = sum_by_bucket(chunk.posts, shard.users.start, work.view.n_posts)
+    return DoneShard(shard.users, written, chunk.explored, first_posts, by_bucket, picked - begun, ended - picked)
 
 
 def _earned(posts: NDArray[np.int32], explore_places: Sequence[int]) -> NDArray[np.int32]:

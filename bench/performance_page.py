@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
-from batch.report.charts import Point, Series
 from bench.blocks import table
 from bench.figures import Figures
 from bench.growth import PARTS as GROWTH
 from bench.picture import standalone, standalone_bars
+from charts.svg import Point, Series
 
 Results = Mapping[str, Figures]
 """Figures by the name of the benchmark."""

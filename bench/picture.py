@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from html import escape
 from importlib.resources import files
 
-from batch.report.charts import Point, Series, bar_chart, line_chart, per_cent, tick_per_cent
+from charts import STYLE
+from charts.svg import Point, Series, bar_chart, line_chart, per_cent, tick_per_cent
 
 _LEGEND = 28
 _BESIDE = 180
@@ -38,7 +39,7 @@ def _framed(title: str, chart: str, legend: Sequence[tuple[str, str]]) -> str:
     """Return the chart with the page's style, a ground of its own, and a legend inside of (name, style)."""
     head, _, body = chart.partition("</svg>")[0].partition(">")
     width, height = (int(part) for part in head.split('viewBox="0 0 ')[1].split('"')[0].split())
-    style = files("batch.report").joinpath("page.css").read_text(encoding="utf-8")
+    style = STYLE + files("batch.report").joinpath("page.css").read_text(encoding="utf-8")
     names = "".join(
         f'<g class="{line}"><path class="line" d="M{60 + at * _BESIDE} {height + 14}h24"/>'
         f'<text x="{90 + at * _BESIDE}" y="{height + 18}">{escape(name)}</text></g>'

@@ -9,7 +9,6 @@ import numpy as np
 from batch.evaluate import summarise, summarise_interval
 from batch.metrics import hit_rate_at_k, hits_of
 from batch.replay import LAG_BLIND, ReplayResult
-from batch.report.charts import Point, Series
 from batch.settings import BatchSettings, Ranker
 from batch.tables import HOUR_S
 from bench import blocks, oracle, rules
@@ -19,6 +18,7 @@ from bench.paired import OURS, K, best_baseline, compare, difference, hit_by_cas
 from bench.peers import ask_peers, make_environment
 from bench.picture import standalone
 from bench.quality_run import ARTICLES, ARTICLES_DEV, CLICKS, QualityRun
+from charts.svg import Point, Series
 from demo.parameters import Parameters
 
 RANKERS = tuple(ranker for ranker in get_args(Ranker) if ranker != "neural")

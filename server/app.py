@@ -19,6 +19,7 @@ from server.keys import AccessError, Guard
 from server.limits import limit_requests
 from server.metrics import Metrics, metrics_routes
 from server.observe import Observed
+from server.ops import OpsPage, ops_routes
 from server.pages import page_routes
 from server.parameters import ParameterError
 from server.recommendations import recommendation_routes, render_post
@@ -76,6 +77,8 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
     app.register_blueprint(blocking_routes(redis, keys, lookup, guard))
     app.register_blueprint(page_routes())
     app.register_blueprint(health_routes(lookup, settings.fresh_for_h))
+    page = OpsPage(redis, keys, lookup, shelf, guard, metrics)
+    app.register_blueprint(ops_routes(page, settings.fresh_for_h))
     app.register_blueprint(metrics_routes(metrics, lookup, guard))
     app.register_blueprint(event_routes(redis, keys, lookup, guard, _event_rules(settings)))
     app.register_blueprint(erase_routes(redis, keys, lookup, guard))

@@ -94,15 +94,18 @@ def _answer(shelf: PostShelf[bytes], found: Feed, limit: int, topic: str | None,
 
 
 def _items(found: Feed, posts: Mapping[str, bytes]) -> Iterator[bytes]:
-    slate, of_segment = set(found.slate), set(found.segment_slate)
     for rank, (post_id, shown) in enumerate(posts.items(), start=1):
-        if post_id in slate:
-            source, why = "slate", _WHY_SLATE[found.rung]
-        elif post_id in of_segment:
-            source, why = "segment", _WHY_SLATE["segment"]
-        else:
-            source, why = "popular", _WHY_SLATE["popular"]
+        source, why = reason_of(found, post_id)
         yield _item(rank, shown, source=source, why=why)
+
+
+def reason_of(found: Feed, post_id: str) -> tuple[str, str]:
+    """Return where a post of a feed is from, and why it is there, in words."""
+    if post_id in found.slate:
+        return "slate", _WHY_SLATE[found.rung]
+    if post_id in found.segment_slate:
+        return "segment", _WHY_SLATE["segment"]
+    return "popular", _WHY_SLATE["popular"]
 
 
 def _item(rank: int, shown: bytes, **more: str) -> bytes:

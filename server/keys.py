@@ -93,7 +93,7 @@ class Guard:
     def caller(self) -> str | None:
         """Return a name for the key of this request that gives nothing away; None without a key that is known."""
         key = _key_given()
-        return hash_of(key)[:16] if key and self._role_of(key) else None
+        return hash_of(key)[:16] if key and self.role_of(hash_of(key)) else None
 
     def _check(self, role: Role) -> None:
         allowed = ROLES[ROLES.index(role) :]
@@ -106,16 +106,15 @@ class Guard:
         key = _key_given()
         if key is None:
             raise AccessError(401, f"a {role} key is needed: send the header Authorization: Bearer KEY")
-        held = self._role_of(key)
+        held = self.role_of(hash_of(key))
         if held is None:
             raise AccessError(401, "this key is not known")
         if held not in allowed:
             raise AccessError(403, f"this needs a {role} key, and the one given is a {held} key")
 
-    def _role_of(self, key: str) -> Role | None:
-        """Return the highest role of a key; every known hash is compared, so that the time tells nothing."""
+    def role_of(self, digest: str) -> Role | None:
+        """Return the highest role of a key by its hash; every known one is compared, so that the time tells nothing."""
         found: Role | None = None
-        digest = hash_of(key)
         for role in ROLES:
             for known in self._hashes[role]:
                 if hmac.compare_digest(known, digest):

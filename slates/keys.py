@@ -70,6 +70,10 @@ class Keys:
         """Name the counter of one caller's requests in one window of time."""
         return f"{self.prefix}:rate:{escape_id(caller)}:{window}"
 
+    def session(self, name: str) -> str:
+        """Name the string that says which key a browser at the operations page has shown."""
+        return f"{self.prefix}:session:{name}"
+
     def generation(self, generation: str) -> str:
         """Name the hash with a generation's manifest."""
         return f"{self._together}:gen:{generation}"

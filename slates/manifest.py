@@ -23,7 +23,8 @@ class Manifest:
     second. `slate_bytes` counts the slates as encoded, without Redis's own overhead. `explore_places` are places of a
     slate, from 1 on; `explored` counts those that explore, over all slates. `gate` is what the trained
     ranker was compared with, and how it came out; `alike` the share of users who get what everybody gets, None where
-    there are too few to say. `seconds` is by stage.
+    there are too few to say. `seconds` is by stage,
+    `by_bucket` shares from 0 to 1 by what they tell, one for each bucket in order.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Manifest:
     gate: Mapping[str, Any] = field(default_factory=dict)
     alike: float | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    by_bucket: Mapping[str, list[float]] = field(default_factory=dict)
 
     @property
     def hours(self) -> int:
@@ -88,8 +90,8 @@ class Manifest:
 
 
 _NAMES = {entry.name: entry.type for entry in fields(Manifest)}
-_ADDED = {"explore_places", "explored", "gate", "alike", "events"}
-_JSON = {"seconds", "gate"}
+_ADDED = {"explore_places", "explored", "gate", "alike", "events", "by_bucket"}
+_JSON = {"seconds", "gate", "by_bucket"}
 _TIMES = {"as_of", "started_at", "built_at"}
 _BUCKETS = {"first_bucket", "last_bucket"}
 _COUNTS = {name for name, kind in _NAMES.items() if kind is int} - _BUCKETS

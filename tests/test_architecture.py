@@ -7,21 +7,24 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = {"batch", "bench", "cli", "demo", "server", "slates", "source"}
+ROOMS = {"batch", "bench", "charts", "cli", "demo", "server", "slates", "source"}
 MAY_IMPORT = {
+    "charts": set(),
     "slates": set(),
     "source": set(),
-    "batch": {"slates", "source"},
-    "server": {"slates", "source"},
+    "batch": {"charts", "slates", "source"},
+    "server": {"charts", "slates", "source"},
     "demo": {"slates", "source"},
     "cli": {"batch", "demo", "server", "slates", "source"},
 }
 PACKAGES = {
+    "charts": set(),
     "slates": {"redis"},
     "server": {
         "dateutil",
         "flask",
         "gunicorn",
+        "markupsafe",
         "opentelemetry",
         "orjson",
         "prometheus_client",

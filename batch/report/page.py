@@ -5,7 +5,8 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from batch.report.charts import Point, Series, bar_chart, line_chart, per_cent
+from charts import STYLE
+from charts.svg import Point, Series, bar_chart, line_chart, per_cent
 
 _OURS = "hourfeed"
 _BESIDE = 2
@@ -27,7 +28,7 @@ def render(figures: dict[str, Any]) -> str:
         page.calibration(),
         page.features(),
     )
-    style = files("batch.report").joinpath("page.css").read_text(encoding="utf-8")
+    style = STYLE + files("batch.report").joinpath("page.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

@@ -8,11 +8,11 @@ import pytest
 
 import batch.features.matrix  # noqa: F401 - declares all features
 from batch.features.registry import FEATURES
-from batch.report.charts import Point, Series
 from bench.figures import read_targets
 from bench.picture import standalone
 from bench.quality_parts import PARTS, WITHOUT
 from bench.quality_run import ARTICLES, NoLogError, QualityRun
+from charts.svg import Point, Series
 
 
 def test_every_pattern_of_a_group_names_a_feature() -> None:

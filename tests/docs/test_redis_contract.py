@@ -101,6 +101,7 @@ def test_the_page_lists_every_key_in_its_table() -> None:
     singles |= {keys.experiment, keys.experiments, keys.arms, keys.exposures, of_arm.current, of_arm.generations}
     assert listed == singles | {
         keys.rate("x", 1),
+        keys.session("x"),
         keys.generation("g"),
         keys.user("g", "x"),
         keys.segment("g", "x"),

@@ -39,6 +39,7 @@ MANIFEST = Manifest(
     gate={"chosen": "lightgbm", "difference": 0.05},
     alike=0.031,
     seconds={"read": 1.5, "score": 2.0},
+    by_bucket={"coverage": [0.5]},
 )
 HASH = {
     "id": "20211220T150000-7",
@@ -69,6 +70,7 @@ HASH = {
     "explored": "95",
     "gate": '{"chosen":"lightgbm","difference":0.05}',
     "alike": "0.0310",
+    "by_bucket": '{"coverage":[0.5]}',
     "seconds": '{"read":1.5,"score":2.0}',
 }
 
@@ -103,8 +105,10 @@ def test_fields_of_a_later_version_are_passed_over() -> None:
 
 def test_a_manifest_of_an_earlier_version_is_read_with_defaults() -> None:
     raw = stored()
-    del raw[b"explore_places"], raw[b"explored"], raw[b"gate"], raw[b"alike"]
-    assert Manifest.from_hash(raw) == replace(MANIFEST, explore_places=(), explored=0, gate={}, alike=None)
+    del raw[b"explore_places"], raw[b"explored"], raw[b"gate"], raw[b"alike"], raw[b"by_bucket"]
+    assert Manifest.from_hash(raw) == replace(
+        MANIFEST, explore_places=(), explored=0, gate={}, alike=None, by_bucket={}
+    )
     assert Manifest.from_hash({**raw, b"alike": b""}).alike is None
 
 

@@ -6,8 +6,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from batch.report.charts import Point, Series, bar_chart, line_chart
 from batch.report.page import render
+from charts.svg import Point, Series, bar_chart, line_chart
 
 
 def model(hitrate: float | None) -> dict[str, Any]:

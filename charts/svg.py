@@ -4,7 +4,7 @@ Every mark has a title, which browsers show on hover and screen readers read out
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -185,3 +185,40 @@ def _svg(title: str, height: int, parts: Sequence[str]) -> str:
         f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(title)}">'
         f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
     )
+
+
+def stacked_bars(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, float]]]], styles: Mapping[str, str]) -> str:
+    """Draw a bar of parts for each (name, [(part, seconds), …]); `styles` gives the class of each part, in order."""
+    longest = max((sum(value for _, value in parts) for _, parts in rows), default=0.0) or 1.0
+    width = _WIDTH - _NAME_WIDTH - _VALUE_WIDTH
+    drawn = []
+    for row, (name, parts) in enumerate(rows):
+        y, x = row * _ROW, float(_NAME_WIDTH)
+        drawn.append(_text(_NAME_WIDTH - 8, y + 16, name, "end", "name"))
+        for part, value in parts:
+            wide = width * value / longest
+            drawn.append(
+                f'<g class="{styles[part]}"><title>{escape(f"{name}: {part} {value:.1f} s")}</title>'
+                f'<rect class="bar" x="{x:.1f}" y="{y + 4}" height="{_ROW - 8}" width="{wide:.1f}"/></g>'
+            )
+            x += wide
+        drawn.append(_text(x + 8, y + 16, f"{sum(value for _, value in parts):,.1f} s", "start"))
+    items = "".join(f'<li class="{style}"><i></i>{escape(part)}</li>' for part, style in styles.items())
+    return _svg(title, max(1, len(rows)) * _ROW + 4, drawn) + f'<ul class="legend">{items}</ul>'
+
+
+def strip(title: str, cells: Sequence[tuple[str, float]]) -> str:
+    """Draw a row of cells for (name, share from 0 to 1): the fuller a cell, the larger the share."""
+    width, height = (_WIDTH - 4) / max(1, len(cells)), 44
+    drawn = []
+    for place, (name, share) in enumerate(cells):
+        x, tall = 2 + place * width, height * min(max(share, 0.0), 1.0)
+        drawn.append(
+            f'<g class="s0"><title>{escape(f"{name}: {per_cent(share)}")}</title>'
+            f'<rect class="cell" x="{x:.1f}" y="4" width="{width - 2:.1f}" height="{height}"/>'
+            f'<rect class="bar" x="{x:.1f}" y="{4 + height - tall:.1f}" width="{width - 2:.1f}" height="{tall:.1f}"/>'
+            "</g>"
+        )
+        if place % max(1, math.ceil(40 / width)) == 0:
+            drawn.append(_text(x + width / 2 - 1, height + 20, name[-2:], "middle"))
+    return _svg(title, height + 26, drawn)
