@@ -8,9 +8,10 @@ machine is at a small probe.
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, LargeBinary, String, cast, func, select
 
 from batch.errors import BatchError
 from batch.forecast import Counts, sizes_of
@@ -100,15 +101,25 @@ def count_rows(engine: Engine, settings: BatchSettings) -> Counts:
 
 
 def _look(connection: Connection, table: ExistingTable | None, key: str) -> tuple[int, float, float]:
-    """Return rows, and mean bytes of an id and of text and topic."""
+    """Return rows, and mean bytes of an id and of text and topic; how many of them are escapes, a sample tells."""
     if table is None:
         return 0, 0.0, 0.0
-    rows = int(connection.execute(select(func.count(table.columns[key]))).scalar_one())
-    texts = [table.columns[name] for name in ("text", "topic") if name in table.columns]
-    sample = connection.execute(select(table.id_column(key), *texts).where(table.has_id(key)).limit(_SAMPLE)).all()
-    ids = [len(escape_id(str(row[0]))) for row in sample]
-    lengths = [sum(len(str(value or "").encode()) for value in row[1:]) for row in sample]
-    return rows, float(np.mean(ids or [0])), float(np.mean(lengths or [0]))
+    ids, texts = table.columns[key], [table.columns[name] for name in ("text", "topic") if name in table.columns]
+    means = [func.avg(_bytes_of(connection, column)) for column in (ids, *texts)]
+    rows, id_bytes, *text_bytes = connection.execute(select(func.count(ids), *means)).one()
+    sample = connection.execute(select(table.id_column(key)).where(table.has_id(key)).limit(_SAMPLE)).scalars()
+    escaped = [len(escape_id(str(found))) - len(str(found)) for found in sample]
+    return (
+        int(rows),
+        float(id_bytes or 0) + float(np.mean(escaped or [0])),
+        float(sum(map(float, filter(None, text_bytes)))),
+    )
+
+
+def _bytes_of(connection: Connection, column: ColumnElement[Any]) -> ColumnElement[int]:
+    """Return the bytes of a value as text, NULL counting for none."""
+    text = func.coalesce(cast(column, String), "")
+    return func.octet_length(text) if connection.dialect.name == "postgresql" else func.length(cast(text, LargeBinary))
 
 
 def make_plan(

@@ -99,6 +99,9 @@ def generation_bytes(sizes: Sizes, store: Store) -> int:
 
 def posts_bytes(posts: int, text_bytes: float, post_id_bytes: float, store: Store) -> int:
     """Return the bytes of the posts' hashes, which generations share; `text_bytes` is the mean of text and topic."""
+    if text_bytes <= store.listpack_bytes:
+        fields = store.spread(_LISTPACK_ENDS + 2 * _entry(5) + 2 * _entry(text_bytes / 2))
+        return round(posts * (store.key(14 + post_id_bytes) + fields))
     fields = 2 * (store.rounded(_DICT_ENTRY) + store.rounded(_string(5)) + _TABLE) + store.rounded(_string(text_bytes))
     return round(posts * (store.key(14 + post_id_bytes) + 80 + fields))
 
