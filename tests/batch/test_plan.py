@@ -8,10 +8,12 @@ from published import Generation, manifest_of
 
 from batch import plan as module
 from batch.forecast import Counts
-from batch.plan import make_plan
+from batch.plan import count_rows, make_plan
 from batch.settings import BatchSettings
 from slates.forecast import Store
 from slates.manifest import Manifest
+from source.engine import open_engine
+from source.load import load_folder
 
 COUNTS = Counts(users=100, posts=20, events=1_000_000, user_id_bytes=3, post_id_bytes=2, text_bytes=90)
 
@@ -89,3 +91,21 @@ def test_memory_grows_with_the_events_and_redis_with_the_slates(settings: BatchS
 
 def test_the_probe_of_the_machine_is_a_number_above_nothing() -> None:
     assert 0.01 < module._slowness() < 1_000
+
+
+def test_rows_are_counted_and_lengths_are_those_of_all_rows(database_url: str, tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    folder.mkdir()
+    (folder / "users.csv").write_text("user_id,gender\n" + "".join(f"{10 + user},1\n" for user in range(4)))
+    posts = [(7, "é", "news"), (1234, "", ""), (56, "abc", "")]  # 6, 0 and 3 bytes of text and topic
+    rows = "".join(f"{post},{text},{topic}\n" for post, text, topic in posts)
+    (folder / "posts.csv").write_text(f"post_id,text,topic\n{rows}", encoding="utf-8")
+    events = "".join(f"2021-12-20T10:00:{second:02},10,7,view\n" for second in range(5))
+    (folder / "events.csv").write_text(f"timestamp,user_id,post_id,action\n{events}")
+    settings = BatchSettings(state=tmp_path, database_url=database_url)
+    engine = open_engine(database_url, tmp_path)
+    load_folder(folder, engine, settings.source, settings.actions, tmp_path / "quarantine")
+    counts = count_rows(engine, settings)
+    engine.dispose()
+    assert (counts.users, counts.posts, counts.events, counts.user_id_bytes) == (4, 3, 5, 2)
+    assert (counts.post_id_bytes, counts.text_bytes) == pytest.approx((7 / 3, 3))
