@@ -34,6 +34,7 @@ def command(user_id: str, *, database: bool) -> None:
         ("slates in generations", erased.slates),
         ("posts hidden from the feed", erased.seen),
         ("events that waited", erased.waiting_events),
+        ("exposures that waited", erased.waiting_exposures),
         ("events in the log", cleared.events),
         ("rows in quarantine files", cleared.set_aside),
         *((f"rows of {name}", rows) for name, rows in deleted.items()),

@@ -12,15 +12,17 @@ from slates.event_stream import remove_events_of
 from slates.generations import names_of_generations
 from slates.keys import Keys, escape_id, unescape_id
 from slates.resp import command
+from slates.stream import remove_entries_of
 from slates.wire import send
 
 
 class Erased(NamedTuple):
-    """What was removed: hashes (or strings) of slates, posts that hid, events that waited for the database."""
+    """What was removed: hashes (or strings) of slates, posts that hid, events and exposures that waited."""
 
     slates: int
     seen: int
     waiting_events: int
+    waiting_exposures: int
 
 
 def erase_user(redis: Redis, keys: Keys, user_id: str) -> Erased:
@@ -37,7 +39,12 @@ def erase_user(redis: Redis, keys: Keys, user_id: str) -> Erased:
             (seen_key, command(b"UNLINK", seen_key.encode()), 1),
         ],
     )
-    return Erased(_unlink_slates(redis, keys, [user_id]), seen, remove_events_of(redis, keys, user_id))
+    return Erased(
+        _unlink_slates(redis, keys, [user_id]),
+        seen,
+        remove_events_of(redis, keys, user_id),
+        remove_entries_of(redis, keys, keys.exposures, user_id),
+    )
 
 
 def erased_users(redis: Redis, keys: Keys) -> list[str]:

@@ -1,21 +1,19 @@
 """The stream of events: takes each in once, and hands them to the drain until that has put them into the database."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from slates.batches import batches
 from slates.cluster import control
 from slates.errors import CodecError, SlatesError
 from slates.event import FIELDS, Event, decode_event, encode_event
 from slates.keys import Keys
-from slates.stream import next_entries, settle_entries
+from slates.stream import next_entries, remove_entries_of, settle_entries
 
 REMEMBERED_S = 3_600
 """Seconds for which Redis knows an event's id; the database knows it longer."""
-_SCANNED = 1_000
 
 _ADD = f"""
 local new = 0
@@ -90,14 +88,7 @@ def settle_events(redis: Redis, keys: Keys, entry_ids: Sequence[str]) -> None:
 
 def remove_events_of(redis: Redis, keys: Keys, user_id: str) -> int:
     """Take a user's events off the stream; return how many there were."""
-    node: Any = control(redis, keys)
-    begin, removed, wanted = "-", 0, user_id.encode()
-    while entries := node.xrange(keys.events, begin, "+", count=_SCANNED):
-        doomed = [entry_id for entry_id, fields in entries if fields.get(b"user_id") == wanted]
-        for chunk in batches(doomed, _SCANNED):
-            removed += node.xdel(keys.events, *chunk)
-        begin = f"({entries[-1][0].decode()}"
-    return removed
+    return remove_entries_of(redis, keys, keys.events, user_id)
 
 
 def _decoded(fields: Mapping[bytes, bytes]) -> Event | None:

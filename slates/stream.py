@@ -15,6 +15,8 @@ GROUP = "drain"
 Two at the same time may get the same entries; the database tells which are new (docs/events.md).
 """
 
+_SCANNED = 1_000
+
 Entry = tuple[str, Mapping[bytes, bytes]]
 """The id of an entry, and its fields; none where it was removed after it had been handed out."""
 
@@ -31,6 +33,18 @@ def settle_entries(redis: Redis, keys: Keys, stream: str, entry_ids: Sequence[st
         pipeline.xack(stream, GROUP, *entry_ids)
         pipeline.xdel(stream, *entry_ids)
         pipeline.execute()
+
+
+def remove_entries_of(redis: Redis, keys: Keys, stream: str, user_id: str) -> int:
+    """Take a user's entries off a stream; return how many there were."""
+    node: Any = control(redis, keys)
+    begin, removed, wanted = "-", 0, user_id.encode()
+    while entries := node.xrange(stream, begin, "+", count=_SCANNED):
+        doomed = [entry_id for entry_id, fields in entries if fields.get(b"user_id") == wanted]
+        if doomed:
+            removed += node.xdel(stream, *doomed)
+        begin = f"({entries[-1][0].decode()}"
+    return removed
 
 
 def _read(node: Any, stream: str, since: str, most: int, wait_ms: int | None) -> list[Entry]:

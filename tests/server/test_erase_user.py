@@ -11,6 +11,7 @@ from server.settings import ServerSettings
 from slates.erase import erase_user, erased_users, settle_erased
 from slates.event import Event
 from slates.event_stream import add_events
+from slates.exposure import Exposure, ExposureLog
 from slates.keys import Keys
 from slates.seen import note_seen
 
@@ -24,6 +25,10 @@ def client(redis_client: Redis) -> FlaskClient:
     Generation(id="tuesday", users=users, popular={12: "9"}, manifest={"previous": "monday"}).publish(redis_client)
     at = datetime(2021, 12, 20, tzinfo=UTC)
     add_events(redis_client, KEYS, [Event(f"e{user}", user, "5", "like", at) for user in ("7", "8")], 10)
+    exposures = ExposureLog(redis_client, KEYS)
+    for user in ("7", "8"):
+        exposures.note(Exposure(at, "e", "control", user, "tuesday", ("1",)))
+    exposures.flush()
     note_seen(redis_client, KEYS, [("7", "5"), ("7", "6"), ("8", "5")], 1_000, 600)
     return create_app(ServerSettings(open=True), redis_client).test_client()
 
@@ -38,7 +43,7 @@ def test_a_user_is_erased_from_redis_and_from_nobody_elses_keys(client: FlaskCli
     assert answer.status_code == 200
     assert answer.json is not None
     assert answer.json["user_id"] == "7"
-    assert answer.json["removed"] == {"slates": 2, "seen": 2, "waiting_events": 1}
+    assert answer.json["removed"] == {"slates": 2, "seen": 2, "waiting_events": 1, "waiting_exposures": 1}
     assert any("event log" in left for left in answer.json["left"])
     assert (of_user(redis_client, "7"), len(of_user(redis_client, "8"))) == ([], 3)
     assert erased_users(redis_client, KEYS) == ["7"]

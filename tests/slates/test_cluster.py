@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
@@ -13,11 +14,17 @@ from redis.crc import key_slot
 from redis.exceptions import MovedError
 
 from demo.errors import DemoError
+from slates.arms import ArmsLookup
 from slates.blocked import block, unblock
+from slates.canary import promote, start_canary
 from slates.client import connect
 from slates.cluster import control, keys_of, nodes
 from slates.entry import string_entry
+from slates.erase import erase_user, erased_users, settle_erased
 from slates.errors import SlatesError, StaleRunError, VerificationError
+from slates.event import Event
+from slates.event_stream import add_events, count_waiting, next_events, settle_events
+from slates.experiment import CANARY, keys_of_arm
 from slates.generations import GenerationWriter, list_generations, live_generation, retire, rollback
 from slates.keys import Keys
 from slates.lock import RunLock
@@ -26,6 +33,7 @@ from slates.manifest import Manifest
 from slates.packed import Layout
 from slates.posts import read_posts
 from slates.rate import count_request
+from slates.seen import note_seen
 from slates.wire import send
 
 KEYS = Keys(tagged=True)
@@ -233,3 +241,37 @@ def test_a_cluster_that_is_not_there_is_away_and_asked_at_first_use_alone() -> N
 def test_urls_that_no_cluster_has_are_refused(url: str) -> None:
     with pytest.raises(SlatesError, match=r"no database '3'|is not a Redis URL"):
         connect(url)
+
+
+def test_events_are_taken_in_handed_out_and_erased(redis: Redis) -> None:
+    at = datetime(2021, 12, 20, 15, tzinfo=UTC)
+    events = [Event(f"e{number}", f"u{number % 5}", f"p{number}", "like", at) for number in range(50)]
+    assert add_events(redis, KEYS, events, 100) == 50
+    assert add_events(redis, KEYS, events, 100) == 0
+    note_seen(redis, KEYS, [(event.user_id, event.post_id) for event in events], 1_000, 600)
+    waiting = next_events(redis, KEYS, 20, None)
+    assert [entry.event for entry in waiting] == events[:20]
+    settle_events(redis, KEYS, [entry.entry_id for entry in waiting])
+    live = publish(redis)
+    erased = erase_user(redis, KEYS, "u1")
+    assert erased == (1, 10, 6, 0)
+    assert (count_waiting(redis, KEYS), erased_users(redis, KEYS)) == (24, ["u1"])
+    assert not redis.exists(KEYS.user(live.id, "u1"))
+    settle_erased(redis, KEYS, ["u1"], ())
+    assert erased_users(redis, KEYS) == []
+
+
+def test_a_canary_runs_and_is_promoted(redis: Redis) -> None:
+    base = publish(redis)
+    own = keys_of_arm(KEYS, CANARY)
+    with RunLock(redis, own, wait_s=20) as lock:
+        writer = GenerationWriter(redis, own, lock, replace(manifest_of(lock.seq), users=0), ttl_s=3600, batch=7)
+        writer.begin()
+        writer.write_shared([(own.popular(writer.manifest.id), dict.fromkeys(BUCKETS, "canary"))])
+        tried = writer.flip(writer.manifest)
+    start_canary(redis, KEYS, 0.5)
+    arms = ArmsLookup(redis, KEYS, Lookup(redis, KEYS))
+    found = {arms.feed(f"u{number}", FIRST_BUCKET, 1).feed.generation for number in range(40)}
+    assert found == {base.id, tried.id}
+    assert promote(redis, KEYS).id == tried.id
+    assert {arms.feed(f"x{number}", FIRST_BUCKET, 1).feed.generation for number in range(40)} == {tried.id}
