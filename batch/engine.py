@@ -10,6 +10,7 @@ from redis import Redis
 
 from batch.rank import compute_once
 from batch.shard import DoneShard, Shard, ShardWork, run_shard
+from batch.threads import at_once
 
 
 class ShardEngine(Protocol):
@@ -28,7 +29,7 @@ class LocalEngine:
     def run(self, work: ShardWork, shards: Sequence[Shard]) -> Iterator[DoneShard]:
         """Yield every shard, in order."""
         compute_once(work.scorer)
-        with ThreadPoolExecutor(numba.get_num_threads(), initializer=numba.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(at_once(), initializer=numba.set_num_threads, initargs=(1,)) as pool:
             running = [pool.submit(run_shard, work, self.redis, shard) for shard in shards]
             try:
                 for done in running:

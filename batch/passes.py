@@ -288,36 +288,44 @@ def latest_of_each(
     return begin, kept
 
 
-@njit(cache=True, nogil=True)
+@njit(parallel=True, cache=True, nogil=True)
 def posts_of_each(
-    by_user: Places, start: Ints, known: NDArray[np.bool_], post: NDArray[np.int32], n_events: int, n_posts: int
+    by_user: Places,
+    start: Ints,
+    known: NDArray[np.bool_],
+    post: NDArray[np.int32],
+    n_events: int,
+    n_posts: int,
+    users_at_once: int,
 ) -> tuple[Ints, Ints]:
     """Return the posts of each user's `known` events among the first `n_events`, each once, ascending.
 
     Returns where each user's begin, int64 (n_users + 1,), and the posts, int64.
     """
     n_users = len(start) - 1
+    n_chunks = (n_users + users_at_once - 1) // users_at_once
     begin = np.zeros(n_users + 1, dtype=np.int64)
-    met_by = np.full(n_posts, -1, dtype=np.int64)
-    for user in range(n_users):
-        found = 0
-        for place in range(start[user], start[user + 1]):
-            event = by_user[place]
-            if event < n_events and known[event] and met_by[post[event]] != user:
-                met_by[post[event]] = user
-                found += 1
-        begin[user + 1] = begin[user] + found
+    for chunk in prange(n_chunks):
+        met_by = np.full(n_posts, -1, dtype=np.int64)
+        for user in range(chunk * users_at_once, min((chunk + 1) * users_at_once, n_users)):
+            found = 0
+            for place in range(start[user], start[user + 1]):
+                event = by_user[place]
+                if event < n_events and known[event] and met_by[post[event]] != user:
+                    met_by[post[event]] = user
+                    found += 1
+            begin[user + 1] = found
+    begin = np.cumsum(begin)
     found_posts = np.empty(begin[n_users], dtype=np.int64)
-    met = np.zeros(n_posts, dtype=np.bool_)
-    for user in range(n_users):
-        free = begin[user]
-        for place in range(start[user], start[user + 1]):
-            event = by_user[place]
-            if event < n_events and known[event] and not met[post[event]]:
-                met[post[event]] = True
-                found_posts[free] = post[event]
-                free += 1
-        own = found_posts[begin[user] : free]
-        met[own] = False
-        own.sort()
+    for chunk in prange(n_chunks):
+        met_by = np.full(n_posts, -1, dtype=np.int64)
+        for user in range(chunk * users_at_once, min((chunk + 1) * users_at_once, n_users)):
+            free = begin[user]
+            for place in range(start[user], start[user + 1]):
+                event = by_user[place]
+                if event < n_events and known[event] and met_by[post[event]] != user:
+                    met_by[post[event]] = user
+                    found_posts[free] = post[event]
+                    free += 1
+            found_posts[begin[user] : free].sort()
     return begin, found_posts

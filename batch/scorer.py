@@ -4,12 +4,10 @@ score(user, post, bucket) = A(user, post) + B(user, topic, bucket) + C(post, buc
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +18,7 @@ from batch.features.view import View
 from batch.kernels import spread, walk_trees
 from batch.model import Model
 from batch.tables import Floats, Ints
+from batch.threads import side_by_side
 from batch.tree_kernel import Masks, PostMasks, TreeTables, add_trees, post_masks, reachable, tree_tables
 from batch.trees import Tree, parse_trees
 
@@ -39,6 +38,8 @@ class SeparableScorer:
         ready = _prepared(model.trees, model.columns)
         self._a, self._b = ready.a, ready.b
         self._pairs, self._tables = ready.pairs, ready.tables
+        on_axes_alone = {c.name for c in self._columns if c.axes != "user×post" and "bucket" not in c.axes}
+        side_by_side(partial(on_axes, view, name) for name in sorted(on_axes_alone))
         self._user_mask = self._masks(self._of_axis("user"), view.n_users)
         self._posts_by_segment = self._post_masks()
         self._by_topic = {
@@ -53,8 +54,7 @@ class SeparableScorer:
         """Compute what the features of pairs share, several features at a time: their fits use one core each."""
         user = np.zeros(1, dtype=np.int64)
         names = {self._base, *(column.name for column in self._pairs if column.axes == "user×post")} - {""}
-        with ThreadPoolExecutor(numba.get_num_threads()) as pool:
-            list(pool.map(lambda name: FEATURES[name].compute(self._view, user), sorted(names)))
+        side_by_side(partial(FEATURES[name].compute, self._view, user) for name in sorted(names))
 
     def pair_scores(self, users: Ints) -> Floats:
         """Return A, on top of the model's base; float64, shape (len(users), n_pool)."""

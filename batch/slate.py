@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batch.baselines import events_in
+from batch.features.orders import USERS_AT_ONCE
 from batch.features.view import History, View
 from batch.passes import posts_of_each
 from batch.rank import Scorer
@@ -45,9 +46,8 @@ def acted_on(history: History, view: View, actions: Sequence[str]) -> ActedOn:
     counts = np.array([action in actions for action in tables.actions], dtype=bool)
     # Where all actions count, a pair's first event says all that the later ones would.
     known = history.first if counts.all() else counts[tables.events.action]
-    begin, post = posts_of_each(
-        history.by_user, history.start, known, tables.events.post, view.n_events, max(view.n_posts, 1)
-    )
+    log = history.by_user, history.start, known, tables.events.post
+    begin, post = posts_of_each(*log, view.n_events, max(view.n_posts, 1), USERS_AT_ONCE)
     own_user, own_post = _own_posts(history)
     if not len(own_user):
         return ActedOn(begin, post)

@@ -234,9 +234,13 @@ class View:
 
     def decayed(self, half_life_h: float) -> Floats:
         """Sum first touches by post, each halved every `half_life_h`; shape (n_posts,)."""
-        span, events = self.window(half_life_h * DECAYED_HALF_LIVES), self.history.tables.events
-        first = self.history.first[span]
-        return sum_halved(events.at_s[span], events.post[span], first, self.tau_s, half_life_h * HOUR_S, self.n_posts)
+
+        def compute() -> Floats:
+            span, events = self.window(half_life_h * DECAYED_HALF_LIVES), self.history.tables.events
+            of_span = events.at_s[span], events.post[span], self.history.first[span]
+            return sum_halved(*of_span, self.tau_s, half_life_h * HOUR_S, self.n_posts)
+
+        return self.once(f"decayed {half_life_h}", compute)
 
     def faded(self, power: float) -> Floats:
         """Sum the last week's first touches by post, each weighted by (1 + age in hours)^-power; shape (n_posts,).

@@ -50,6 +50,7 @@ class _Scorer:
 
 def _shards(monkeypatch: pytest.MonkeyPatch, run: Callable[[int], object], number: int) -> Iterator[object]:
     monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
+    monkeypatch.setattr("batch.threads.threading_layer", lambda: "omp")
     monkeypatch.setattr("batch.engine.run_shard", lambda _work, _redis, shard: run(shard.number))
     shards = [Shard(at, range(at, at + 1)) for at in range(number)]
     work = SimpleNamespace(scorer=_Scorer())

@@ -1,6 +1,8 @@
 """The number of threads is no input: a model and its features are the same for any."""
 
+import numba
 import numpy as np
+import pytest
 from small_world import make_history, make_tables
 from threadpoolctl import threadpool_limits
 
@@ -8,6 +10,7 @@ from batch.features.registry import FEATURES
 from batch.features.view import View
 from batch.tables import HOUR_S
 from batch.text.tfidf import fit_tfidf
+from batch.threads import at_once, side_by_side
 
 
 def texts(n_posts: int) -> list[str]:
@@ -28,3 +31,19 @@ def test_text_vectors_and_matches_do_not_depend_on_the_threads_of_blas() -> None
             found.append((encoder.components, match))
     np.testing.assert_array_equal(found[0][0], found[1][0])
     np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize(("layer", "threads"), [("omp", 2), ("tbb", 2), ("workqueue", 1)])
+def test_loops_run_side_by_side_only_where_numbas_threads_can_be_shared(
+    monkeypatch: pytest.MonkeyPatch, layer: str, threads: int
+) -> None:
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
+    monkeypatch.setattr("batch.threads.threading_layer", lambda: layer)
+    assert at_once() == threads
+
+
+def test_what_one_of_several_tasks_raises_is_raised() -> None:
+    done = []
+    with pytest.raises(ZeroDivisionError):
+        side_by_side([lambda: done.append(1), lambda: 1 // 0, lambda: done.append(2)])
+    assert sorted(done) == [1, 2]
