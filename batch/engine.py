@@ -1,16 +1,14 @@
 """Engines: where the shards of a run are worked through. `local` is this process; batch.engine_dask has the other."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-import numba
 from redis import Redis
 
 from batch.rank import compute_once
 from batch.shard import DoneShard, Shard, ShardWork, run_shard
-from batch.threads import at_once
+from batch.threads import workers
 
 
 class ShardEngine(Protocol):
@@ -29,10 +27,6 @@ class LocalEngine:
     def run(self, work: ShardWork, shards: Sequence[Shard]) -> Iterator[DoneShard]:
         """Yield every shard, in order."""
         compute_once(work.scorer)
-        with ThreadPoolExecutor(at_once(), initializer=numba.set_num_threads, initargs=(1,)) as pool:
-            running = [pool.submit(run_shard, work, self.redis, shard) for shard in shards]
-            try:
-                for done in running:
-                    yield done.result()
-            finally:
-                pool.shutdown(cancel_futures=True)  # of what failed or nobody waits for, nothing more is begun
+        with workers(loops_at_once=1) as pool:  # it drops what waits where one failed, or nobody waits for the rest
+            for running in [pool.submit(run_shard, work, self.redis, shard) for shard in shards]:
+                yield running.result()

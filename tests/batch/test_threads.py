@@ -1,10 +1,12 @@
 """The number of threads is no input: a model and its features are the same for any."""
 
+import threading
+
 import numba
 import numpy as np
 import pytest
 from small_world import make_history, make_tables
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from batch.features.registry import FEATURES
 from batch.features.view import View
@@ -46,4 +48,21 @@ def test_what_one_of_several_tasks_raises_is_raised() -> None:
     done = []
     with pytest.raises(ZeroDivisionError):
         side_by_side([lambda: done.append(1), lambda: 1 // 0, lambda: done.append(2)])
-    assert sorted(done) == [1, 2]
+    assert 1 in done
+
+
+def test_blas_keeps_to_one_thread_while_a_task_beside_lifts_its_own_limit() -> None:
+    lifted, seen = threading.Event(), list[int]()
+
+    def brief() -> None:
+        with threadpool_limits(1, "blas"):
+            pass
+        lifted.set()
+
+    def long() -> None:
+        lifted.wait(60)
+        seen.extend(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+
+    with threadpool_limits(2, "blas"):
+        side_by_side([brief, long])
+    assert set(seen) == {1}
