@@ -42,6 +42,9 @@ _TABLE = "CREATE TABLE feed_data (timestamp timestamp, user_id bigint, post_id b
 """Without a key of its own: an event that came twice would be there twice."""
 
 
+_NO_ANSWER = (OSError, http.client.HTTPException)
+
+
 @dataclass
 class Revived:
     """A process that is started again whenever it is killed."""
@@ -97,7 +100,9 @@ def drain(events: int, pause_s: float, seed: int = 0) -> dict[str, float]:
         killer = _Killer(parts, pause_s, random.Random(seed), stop)  # noqa: S311 - no secret
         killer.start()
         numbers = [range(first, events, SENDERS) for first in range(SENDERS)]
-        senders = [threading.Thread(target=lambda own=own: retries.append(_send(parts, own))) for own in numbers]
+        senders = [
+            threading.Thread(target=lambda own=own: retries.append(_send(parts, own)), daemon=True) for own in numbers
+        ]
         for sender in senders:
             sender.start()
         for sender in senders:
@@ -179,7 +184,7 @@ class _Killer(threading.Thread):
             "drain": parts.drain.revive,
             "redis": parts.redis.revive,
             "database": lambda: _kill_backend(parts.engine),
-            "server": parts.server.revive,
+            "server": lambda: _revive_server(parts),
         }
         self.counts = dict.fromkeys(self._acts, 0)
 
@@ -190,6 +195,18 @@ class _Killer(threading.Thread):
             name = self._chance.choice([name for name, count in self.counts.items() if count <= least])
             self._acts[name]()
             self.counts[name] += 1
+
+
+def _revive_server(parts: Parts) -> None:
+    """Kill the server and wait until it answers again: on a busy machine it would otherwise never do anything."""
+    parts.server.revive()
+    deadline = time.monotonic() + WITHIN_S
+    while time.monotonic() < deadline:
+        with contextlib.closing(open_connection(parts.server_url)) as connection, contextlib.suppress(*_NO_ANSWER):
+            connection.request("GET", "/healthz")
+            connection.getresponse()
+            return
+        time.sleep(0.05)
 
 
 def _kill_backend(engine: Engine) -> None:
@@ -233,7 +250,7 @@ def _post(url: str, body: str) -> int:
         try:
             connection.request("POST", "/v1/events", body, {"Content-Type": "application/json"})
             return connection.getresponse().status
-        except (OSError, http.client.HTTPException):
+        except _NO_ANSWER:
             return 0
 
 

@@ -196,7 +196,7 @@ class Erased(BaseModel):
     model_config = _like(
         {
             "user_id": "1000",
-            "removed": {"slates": 3, "seen": 1, "waiting_events": 0},
+            "removed": {"slates": 3, "seen": 1, "waiting_events": 0, "waiting_exposures": 0},
             "left": ["rows in the database …"],
         }
     )
