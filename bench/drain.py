@@ -103,12 +103,14 @@ def drain(events: int, pause_s: float, seed: int = 0) -> dict[str, float]:
         senders = [
             threading.Thread(target=lambda own=own: retries.append(_send(parts, own)), daemon=True) for own in numbers
         ]
-        for sender in senders:
-            sender.start()
-        for sender in senders:
-            sender.join()
-        stop.set()
-        killer.join()
+        try:
+            for sender in senders:
+                sender.start()
+            for sender in senders:
+                sender.join()
+        finally:  # before the parts end, which it would start again
+            stop.set()
+            killer.join()
         _wait_until_empty(parts.redis_url)
         took_s = time.perf_counter() - begun
         with parts.engine.connect() as connection:
