@@ -7,9 +7,9 @@ touched them, then users who touched anything since get those that fit best to t
 each, so a new post and a new user have a vector as soon as they are touched or touch.
 
 A fit of `als` with 163,000 users of 100 touches each, 16 million in all, costs 10 iterations × 2 sides × 4 products of
-16 million touches with 32 numbers, 80 thousand million operations: half a minute on one core, and folding in every user
-another 5 s; `bpr` takes ten times as long. A run needs one fit for its ranker; where the vectors are a feature, the
-training cases of 28 days need 28 more, a quarter of an hour.
+16 million touches with 32 numbers, 80 thousand million operations: half a minute of one core, shared by all cores, and
+folding in every user another 5 s; `bpr` takes ten times as long, on one core. A run needs one fit for its ranker; where
+the vectors are a feature, the training cases need one more for each of their days.
 """
 
 from dataclasses import dataclass

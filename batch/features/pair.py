@@ -19,7 +19,7 @@ def knn(view: View, users: Ints) -> Pairs:
 
 
 def _knn(view: View, users: Ints) -> Pairs:
-    taste, table = view.taste(users), view.similarity_table
+    taste, table = view.taste(users), view.similarity_table()
     out = np.empty((len(users), len(view.pool)), dtype=np.float32)
     if table is not None:
         sum_rows(taste.indptr, taste.indices, taste.data, table, out)

@@ -317,7 +317,6 @@ class View:
         to_cosines(together.indptr, together.indices, together.data, norm)
         return together
 
-    @cached_property
     def similarity_table(self) -> NDArray[np.float32] | None:
         """Return `similarity_to_pool` laid out, None where that takes too much memory; float32 (n_posts, n_pool).
 
@@ -325,6 +324,9 @@ class View:
         """
         if self.n_posts > _MOST_IN_TABLE:
             return None
+        return self.once("similarity as a table", self._similarity_table)
+
+    def _similarity_table(self) -> NDArray[np.float32]:
         begin, post, norm = self._sets_of_posts()
         together = table_together(begin, post, self.n_posts)
         table = np.empty((self.n_posts, len(self.pool)), dtype=np.float32)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numba
 import numpy as np
 import pytest
 from scipy import sparse
@@ -109,6 +110,25 @@ def test_vectors_do_not_look_ahead_and_are_the_same_bytes_again(kind: Literal["a
     history = make_history(tables)
     vector_scores(View(history, 135 * HOUR_S), users, kind)
     assert vector_scores(View(history, 110 * HOUR_S), users, kind).tobytes() == one.tobytes()
+
+
+def test_vectors_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setattr(numba, "get_num_threads", lambda threads=threads: threads)
+        found.append(vector_scores(view_at(110), np.arange(32), "als"))
+    assert found[0].tobytes() == found[1].tobytes()
+
+
+def test_histories_of_the_same_tables_share_the_latest_fits_whatever_else_they_know() -> None:
+    one = make_history(tables_of(EVENTS))
+    other = replace(one, kept={})
+    for day in (1, 2, 3, 4, 5):
+        vector_scores(View(one, day * 24 * HOUR_S), np.arange(3), "als")
+    known = dict(other.orders.kept["als fitted"])
+    assert sorted(known) == [day * 24 * HOUR_S for day in (2, 3, 4, 5)]
+    vector_scores(View(other, 3 * 24 * HOUR_S + 5), np.arange(3), "als")
+    assert all(other.orders.kept["als fitted"][at_s] is fit for at_s, fit in known.items())
 
 
 @pytest.mark.parametrize("ranker", ["als", "bpr", "user_knn", "user_knn_trend"])
