@@ -30,11 +30,10 @@ def offered_posts(history: History, view: View, users: Ints, buckets: range) -> 
     return offered.reshape(len(users), len(buckets), -1)
 
 
-def best_offered(scorer: Remembering, view: View, offered: NDArray[np.int32], k: int) -> NDArray[np.int32]:
-    """Return the `k` best of what was offered, best first, -1 for none; int32 (n_users, n_buckets, k).
-
-    `scorer` must have been asked for these users last.
-    """
+def best_offered(scorer: Remembering, view: View, users: Ints, offered: NDArray[np.int32], k: int) -> NDArray[np.int32]:
+    """Return the `k` best of what `users` were offered, best first, -1 for none; int32 (n_users, n_buckets, k)."""
+    scorer.pair_scores(users)
+    scorer.topic_scores(users)
     scores = np.nan_to_num(scorer.scores_of(offered, view), nan=-np.inf)
     best = np.argsort(-scores, axis=2, kind="stable")[:, :, :k]
     found = np.take_along_axis(offered, best, axis=2)

@@ -259,15 +259,19 @@ def _publish_in_memory(period: Period, history: History, tau_s: int, shown: Show
     buckets = range(first_bucket, (tau_s + period.every_s - 1) // HOUR_S + 1)
     bucket_at = cases.at_s[at] // HOUR_S - first_bucket
     view = view_at(period.settings, history, tau_s)
-    acted, rules = acted_on_at(period.settings, view), rules_of(period.settings)
-    offered = offered_posts(history, view, users, buckets) if history.shown_known else None
+    rules = rules_of(period.settings)
+    if history.shown_known:  # a ranker orders what was shown, so nothing need be left out
+        offered = offered_posts(history, view, users, buckets)
+    else:
+        acted = acted_on_at(period.settings, view)
     for ranker in period.rankers:
         model = shown.models.get(ranker)
         usable = ranker_that_can("lightgbm" if ranker == LAG_BLIND else ranker, model)
         scorer = Remembering(make_scorer(usable, model, view, buckets))
-        slates = pick_slates(scorer, view, acted, users, period.k, rules)
-        if offered is not None:
-            slates = best_offered(scorer, view, offered, period.k)
+        if history.shown_known:
+            slates = best_offered(scorer, view, users, offered, period.k)
+        else:
+            slates = pick_slates(scorer, view, acted, users, period.k, rules)
         shown.top[ranker][at] = slates[user_at, bucket_at]
         if model is not None:
             shown.scores[ranker][at] = scorer.scores_of(slates, view)[user_at, bucket_at]

@@ -103,10 +103,8 @@ def test_where_it_is_known_what_was_shown_rankers_order_that() -> None:
     offered = offered_posts(history, view, users, range(91, 93))
     assert offered.tolist() == [[[0, 1, 3], [2, -1, -1]], [[-1, -1, -1], [-1, -1, -1]]]
     scorer = Remembering(make_scorer("popular_all", None, view, range(91, 93)))
-    scorer.pair_scores(users)
-    scorer.topic_scores(users)
-    assert best_offered(scorer, view, offered, 2).tolist() == [[[1, 0], [2, -1]], [[-1, -1], [-1, -1]]]
-    assert best_offered(scorer, view, offered, 4)[0, 0].tolist() == [1, 0, 3, -1]
+    assert best_offered(scorer, view, users, offered, 2).tolist() == [[[1, 0], [2, -1]], [[-1, -1], [-1, -1]]]
+    assert best_offered(scorer, view, users, offered, 4)[0, 0].tolist() == [1, 0, 3, -1]
 
 
 def test_with_longer_intervals_the_refresh_is_the_last_one_before_the_touch() -> None:
