@@ -63,6 +63,19 @@ bench-smoke: install
 bench-quality: install
 	@$(BIN)/python -m bench.quality --data $(DATA) $(ARGS)
 
+# Speed of the server beside a bare Flask app and what it replaces; ARGS="--seconds 2 --rounds 2" to try.
+bench-serve: install wrk
+	@$(BIN)/python -m bench.serve $(ARGS)
+
+# A million look-ups while generations flip, every answer compared; ARGS="--lookups 20000" to try.
+bench-lookups: install
+	@$(BIN)/python -m bench.serve --lookups 1000000 $(ARGS)
+
+.PHONY: bench-serve bench-lookups wrk
+wrk:
+	@command -v wrk >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || { \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends wrk >/dev/null; }
+
 lint: install
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .

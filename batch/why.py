@@ -146,6 +146,7 @@ def _contributions(view: View, model: Model, user: int, bucket: int, places: Int
             total = float(adds[row, at].sum()) + (float(base[row]) if name == model.base else 0.0)
             value = float(matrix[row, at[0]]) if at else float(base[row])
             given.append(Given(name, _what(name), total, None if np.isnan(value) else value))
+        given = [one for one in given if one.adds]
         found.append(sorted(given, key=lambda one: -abs(one.adds))[:MOST])
     return found
 
