@@ -2,8 +2,8 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping
-from typing import cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 from redis import Redis
 
@@ -16,17 +16,24 @@ _BATCH = 500
 
 
 def digest_slates(redis: Redis, keys: Keys, generation: str) -> dict[str, bytes]:
-    """Return a digest of every user's, segment's and popular slates, byte for byte, read from Redis."""
+    """Return a digest of all that a generation holds beside its manifest and its shards, byte for byte."""
     stem = keys.generation(generation) + ":"
     names = (name for name in keys_of(redis, keys, generation) if name != keys.shards(generation))
     digests = {}
     while batch := list(itertools.islice(names, _BATCH)):
-        with redis.pipeline(transaction=False) as pipeline:
-            for name in batch:
-                pipeline.hgetall(name)
-            for name, fields in zip(batch, pipeline.execute(), strict=True):
-                digests[name.removeprefix(stem)] = _digest(fields)
+        kinds = _at_once(redis, [("TYPE", name) for name in batch])
+        read = [("GET" if kind == b"string" else "HGETALL", name) for kind, name in zip(kinds, batch, strict=True)]
+        for name, value in zip(batch, _at_once(redis, read), strict=True):
+            digests[name.removeprefix(stem)] = _digest(value if isinstance(value, dict) else {b"": value})
     return digests
+
+
+def _at_once(redis: Redis, commands: Sequence[tuple[str, str]]) -> list[Any]:
+    with redis.pipeline(transaction=False) as pipeline:
+        untyped: Any = pipeline
+        for command in commands:
+            untyped.execute_command(*command)
+        return pipeline.execute()
 
 
 def keys_of(redis: Redis, keys: Keys, generation: str, kind: str = "") -> Iterator[str]:

@@ -11,7 +11,7 @@ from charts.svg import Point, Series
 Results = Mapping[str, Figures]
 """Figures by the name of the benchmark."""
 RUNS = {"first": "first run", "full": "saved model", "refresh": "refresh"}
-STAGES = ("read", "features", "room", "gate", "train", "candidates", "rank", "slate", "publish", "verify")
+STAGES = ("read", "features", "room", "gate", "train", "candidates", "rank", "similar", "slate", "publish", "verify")
 STAGES_FILE, GROWTH_FILE = "performance-stages.svg", "performance-growth.svg"
 _NONE = "–"
 _MEASURES = {"wall_s": " s", "cpu_s": " s", "peak_gb": " GB"}

@@ -29,6 +29,15 @@ def test_each_kind_of_difference_is_told_by_key(redis_client: Redis) -> None:
     assert differing_keys(one, other) == ["user:gone", "user:hour", "user:new", "user:order"]
 
 
+def test_strings_are_told_apart_too(redis_client: Redis) -> None:
+    for generation, similar in (("a", "7 8"), ("b", "7 9")):
+        write(redis_client, generation, {"same": {"h1": "7"}})
+        redis_client.set(KEYS.similar(generation, "5"), similar)
+        redis_client.set(KEYS.user(generation, "packed"), b"\x00\x01")
+    one, other = (digest_slates(redis_client, KEYS, generation) for generation in ("a", "b"))
+    assert differing_keys(one, other) == ["similar:5"]
+
+
 def test_a_generation_whose_id_begins_like_another_keeps_its_keys_apart(redis_client: Redis) -> None:
     write(redis_client, "a-1", {"1": {"h1": "7"}})
     write(redis_client, "a-10", {"2": {"h1": "7"}})
