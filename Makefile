@@ -55,7 +55,7 @@ acceptance: install
 bench: install
 	@$(BIN)/python -m bench.performance $(ARGS)
 
-# The same with small networks, in a minute or two: that all works, and that results are exact.
+# The same with small networks, in two or three minutes: that all works, and that results are exact.
 bench-smoke: install
 	@$(BIN)/python -m bench.performance --smoke $(ARGS)
 
