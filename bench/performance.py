@@ -7,7 +7,8 @@ and how they grow. event_log, scoring, publish, engines: stages by themselves. E
 `python -m bench.PART`, run in this order. The database is one that DATABASE_URL names, which holds a log already, or
 one made for the occasion. Writes the blocks and pictures of docs/performance.md from bench/results/*.json, and exits
 with status 1 where a part missed a target of bench/targets.toml. --smoke runs all parts but growth with a small
-network, in two or three minutes, asks for exactness alone, and leaves the page; --page writes it from results that are there.
+network, in two or three minutes, asks for exactness alone, and leaves the page; --page writes it from results that are
+there.
 """
 
 import argparse
