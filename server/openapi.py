@@ -82,6 +82,8 @@ class Operation:
             found |= dict.fromkeys((413, 415), models.Refusal)
         if self.parameters or self.body:
             found.setdefault(422, models.BadParameter)
+        if "{" in self.path:
+            found.setdefault(404, models.Refusal)  # an empty id is another path
         return dict(sorted(found.items()))
 
 
