@@ -40,11 +40,14 @@ browser:
 	  echo "installing Chromium (once)"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
 
-# Where the extras cannot be had (no wheel for this machine), their tests are skipped, except in CI.
+# Where the extras cannot be had (no wheel for this machine), their tests are skipped, except in CI. The tests of batch
+# and bench take half of the time, so they run beside the others; what they say comes last.
 test: install
 	@$(MAKE) --no-print-directory browser || case "$${CI:-}" in 1|true) exit 1;; esac
 	@$(MAKE) --no-print-directory extras || case "$${CI:-}" in 1|true) exit 1;; esac
-	@$(BIN)/python -m pytest
+	@mkdir -p .pytest_cache; $(BIN)/python -m pytest tests/batch tests/bench > .pytest_cache/batch.log 2>&1 & batch=$$!; \
+	$(BIN)/python -m pytest --ignore=tests/batch --ignore=tests/bench; rest=$$?; \
+	wait $$batch; status=$$?; cat .pytest_cache/batch.log; exit $$((rest | status))
 
 # The main job on real interaction logs; ARGS="--only deskdrop days" for parts of it, ARGS=--both for all databases.
 acceptance: install
