@@ -52,7 +52,6 @@ class Revived:
     command: Sequence[str | Path]
     cwd: Path
     environment: dict[str, str]
-    kills: int = 0
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:
@@ -76,7 +75,6 @@ class Revived:
     def revive(self) -> None:
         """Kill it and start it again."""
         self.kill()
-        self.kills += 1
         self.start()
 
 

@@ -10,8 +10,6 @@ from demo.parameters import Parameters
 from demo.sessions import events_of_block, make_network
 
 USERS, POSTS, DAYS = 163_205, 7_023, 90
-FULL_ACTIVITY = 0.185
-"""Share of days with a session that makes the 77 million events of the reference; the log alone grows with it."""
 
 
 def simulate_tables(parameters: Parameters, *, shown: bool) -> Tables:

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from slates.errors import CodecError
+from slates.moment import read_microsecond, write_microsecond
 
 FIELDS = ("event_id", "user_id", "post_id", "action", "at")
-_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,14 @@ class Event:
 
 def encode_event(event: Event) -> list[str]:
     """Write the values of an entry, in the order of FIELDS."""
-    at = event.at.astimezone(UTC).strftime(_TIME).rjust(27, "0")  # years below 1000
-    return [event.event_id, event.user_id, event.post_id, event.action, at]
+    return [event.event_id, event.user_id, event.post_id, event.action, write_microsecond(event.at)]
 
 
 def decode_event(entry: Mapping[bytes, bytes]) -> Event:
     """Read an entry; raise CodecError when it is none."""
     try:
         event_id, user_id, post_id, action, at = (entry[name.encode()].decode() for name in FIELDS)
-        return Event(event_id, user_id, post_id, action, datetime.strptime(at, _TIME).replace(tzinfo=UTC))
+        return Event(event_id, user_id, post_id, action, read_microsecond(at))
     except (KeyError, ValueError) as error:
         msg = f"{dict(entry)!r:.200} is no event of the stream; one has {', '.join(FIELDS)}"
         raise CodecError(msg) from error

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import cast
 
 from redis import Redis
@@ -15,6 +15,7 @@ from redis import Redis
 from slates.cluster import control
 from slates.errors import CodecError, SlatesError
 from slates.keys import Keys
+from slates.moment import read_second, write_second
 from slates.standing import read_live_id
 
 CONTROL = "control"
@@ -22,7 +23,6 @@ CONTROL = "control"
 CANARY = "canary"
 """The arm, and the name of the experiment, by which a generation is tried before it goes live for all."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class ExperimentError(SlatesError):
@@ -73,7 +73,7 @@ def encode_experiment(experiment: Experiment) -> bytes:
         "name": experiment.name,
         "salt": experiment.salt,
         "arms": dict(experiment.shares),
-        "started_at": experiment.started_at.astimezone(UTC).strftime(_TIME),
+        "started_at": write_second(experiment.started_at),
     }
     return json.dumps(told, separators=(",", ":")).encode()
 
@@ -82,7 +82,7 @@ def decode_experiment(value: bytes) -> Experiment:
     """Read an experiment; raise CodecError when it is none."""
     try:
         told = json.loads(value)
-        started_at = datetime.strptime(told["started_at"], _TIME).replace(tzinfo=UTC)
+        started_at = read_second(told["started_at"])
         shares = {str(name): float(share) for name, share in told["arms"].items()}
         return Experiment(str(told["name"]), str(told["salt"]), shares, started_at)
     except (ValueError, KeyError, TypeError, AttributeError, ExperimentError) as error:

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from redis import Redis
 
@@ -13,6 +13,7 @@ from slates.circuit import REDIS_AWAY
 from slates.codec import decode_slate, encode_slate
 from slates.errors import CodecError
 from slates.keys import Keys
+from slates.moment import read_microsecond, write_microsecond
 from slates.resp import command
 from slates.wire import send
 
@@ -20,7 +21,6 @@ MOST_WAITING = 1_000_000
 """Entries of the stream; of more the oldest go."""
 _MOST_KEPT = 50_000
 _AT_ONCE = 500
-_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Exposure:
 def encode_exposure(exposure: Exposure) -> dict[str, str]:
     """Write the fields of an entry; the posts as a slate."""
     return {
-        "at": exposure.at.astimezone(UTC).strftime(_TIME),
+        "at": write_microsecond(exposure.at),
         "experiment": exposure.experiment,
         "arm": exposure.arm,
         "user_id": exposure.user_id,
@@ -52,7 +52,7 @@ def encode_exposure(exposure: Exposure) -> dict[str, str]:
 def decode_exposure(entry: Mapping[bytes, bytes]) -> Exposure:
     """Read an entry; raise CodecError when it is none."""
     try:
-        at = datetime.strptime(entry[b"at"].decode(), _TIME).replace(tzinfo=UTC)
+        at = read_microsecond(entry[b"at"].decode())
         experiment, arm, user_id, generation = (
             entry[name].decode() for name in (b"experiment", b"arm", b"user_id", b"generation")
         )

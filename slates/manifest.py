@@ -3,16 +3,15 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from slates.bucket import bucket_name, parse_bucket
 from slates.errors import CodecError
+from slates.moment import read_second, write_second
 
 State = Literal["writing", "complete", "live", "superseded", "rolled_back"]
 IdType = Literal["integer", "string"]
-
-_TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ _COUNTS = {name for name, kind in _NAMES.items() if kind is int} - _BUCKETS
 
 def _write(name: str, value: Any) -> str:
     if name in _TIMES:
-        return value.astimezone(UTC).strftime(_TIME_FORMAT).rjust(20, "0") if value else ""
+        return write_second(value) if value else ""
     if name in _BUCKETS:
         return bucket_name(value)
     if name in _JSON:
@@ -113,7 +112,7 @@ def _write(name: str, value: Any) -> str:
 
 def _read(name: str, text: str) -> Any:
     if name in _TIMES:
-        return datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=UTC) if text else None
+        return read_second(text) if text else None
     if name in _BUCKETS:
         return parse_bucket(text)
     if name in _COUNTS:

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from fakeredis import FakeServer
 from redis import Redis
+from sqlalchemy import Engine
 
 from demo.errors import DemoError
 from demo.postgres import create_database, drop_database, temporary_postgres
 from demo.services import hold_redis
 from slates.client import connect
+from source.engine import open_engine
 
 ROOT = Path(__file__).resolve().parent.parent
 _database_number = count(1)
@@ -87,6 +90,20 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """Run the test twice: on an empty SQLite and on an empty Postgres."""
     url: str = request.getfixturevalue(request.param)
     return url
+
+
+@pytest.fixture
+def engine(database_url: str, tmp_path: Path) -> Iterator[Engine]:
+    """Twice, as `database_url`."""
+    opened = open_engine(database_url, tmp_path)
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def server() -> FakeServer:
+    """What lies behind the FakeRedis clients of a test; a test may cut it off."""
+    return FakeServer()
 
 
 def _cannot_be_had(reason: str) -> NoReturn:

@@ -27,13 +27,6 @@ FILES = ["oracle.npz", "posts.parquet", "users.parquet"]
 
 
 @pytest.fixture
-def engine(database_url: str, tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(database_url, tmp_path)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
 def sqlite(tmp_path: Path) -> Iterator[Engine]:
     engine = open_engine(None, tmp_path)
     yield engine

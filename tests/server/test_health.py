@@ -11,11 +11,6 @@ from server.settings import ServerSettings
 
 
 @pytest.fixture
-def server() -> FakeServer:
-    return FakeServer()
-
-
-@pytest.fixture
 def redis(server: FakeServer) -> FakeRedis:
     return FakeRedis(server=server)
 

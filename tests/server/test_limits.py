@@ -19,11 +19,6 @@ def publish(redis: Redis) -> None:
 
 
 @pytest.fixture
-def server() -> FakeServer:
-    return FakeServer()
-
-
-@pytest.fixture
 def redis(server: FakeServer) -> FakeRedis:
     redis = FakeRedis(server=server)
     publish(redis)

@@ -26,11 +26,6 @@ GATE = {
 
 
 @pytest.fixture
-def server() -> FakeServer:
-    return FakeServer()
-
-
-@pytest.fixture
 def client(server: FakeServer) -> FlaskClient:
     redis = FakeRedis(server=server)
     as_of = datetime.now(UTC) - timedelta(hours=1)

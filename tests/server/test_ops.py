@@ -31,11 +31,6 @@ GATE = {
 
 
 @pytest.fixture
-def server() -> FakeServer:
-    return FakeServer()
-
-
-@pytest.fixture
 def redis(server: FakeServer) -> FakeRedis:
     redis = FakeRedis(server=server)
     put_posts(redis, "123456")

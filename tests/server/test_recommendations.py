@@ -23,11 +23,6 @@ TUESDAY = Generation(
 
 
 @pytest.fixture
-def server() -> FakeServer:
-    return FakeServer()
-
-
-@pytest.fixture
 def redis(server: FakeServer) -> FakeRedis:
     return FakeRedis(server=server)
 

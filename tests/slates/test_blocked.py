@@ -22,11 +22,6 @@ TUESDAY = Generation(
 
 
 @pytest.fixture
-def server() -> FakeServer:
-    return FakeServer()
-
-
-@pytest.fixture
 def redis(server: FakeServer) -> FakeRedis:
     redis = FakeRedis(server=server)
     TUESDAY.publish(redis)

@@ -44,11 +44,6 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def server() -> FakeServer:
-    return FakeServer()
-
-
-@pytest.fixture
 def redis(server: FakeServer) -> FakeRedis:
     return FakeRedis(server=server)
 

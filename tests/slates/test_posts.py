@@ -16,11 +16,6 @@ KEYS = Keys()
 
 
 @pytest.fixture
-def server() -> FakeServer:
-    return FakeServer()
-
-
-@pytest.fixture
 def redis(server: FakeServer) -> FakeRedis:
     return FakeRedis(server=server)
 

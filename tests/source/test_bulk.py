@@ -1,6 +1,5 @@
 """A new table of events in Postgres is filled by bare COPY; in SQLite, and where rows may be there, frame by frame."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -15,13 +14,6 @@ from source.schema import EventNames, SourceSchema
 from source.write import write_rows
 
 SCHEMA = SourceSchema()
-
-
-@pytest.fixture
-def engine(database_url: str, tmp_path: Path) -> Iterator[Engine]:
-    opened = open_engine(database_url, tmp_path)
-    yield opened
-    opened.dispose()
 
 
 def events(*rows: tuple[str, int, int, str, int]) -> pd.DataFrame:

@@ -20,13 +20,6 @@ UUID = "0b6f8a3e-6d0f-4c39-9b1f-5f5d0d6f2a11"
 
 
 @pytest.fixture
-def engine(database_url: str, tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(database_url, tmp_path)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
 def postgres(postgres_url: str, tmp_path: Path) -> Iterator[Engine]:
     engine = open_engine(postgres_url, tmp_path)
     yield engine

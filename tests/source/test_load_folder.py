@@ -23,13 +23,6 @@ HEADER = b"timestamp,user_id,post_id,action,target\n"
 
 
 @pytest.fixture
-def engine(database_url: str, tmp_path: Path) -> Iterator[Engine]:
-    opened = open_engine(database_url, tmp_path)
-    yield opened
-    opened.dispose()
-
-
-@pytest.fixture
 def lite(sqlite_url: str, tmp_path: Path) -> Iterator[Engine]:
     opened = open_engine(sqlite_url, tmp_path)
     yield opened

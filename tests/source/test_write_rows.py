@@ -1,6 +1,5 @@
 """Rows written into both databases: new, replaced, left; and how tables come to be."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,6 @@ from source.schema import EventNames, PostNames, SourceSchema, UserNames
 from source.write import write_rows
 
 SCHEMA = SourceSchema()
-
-
-@pytest.fixture
-def engine(database_url: str, tmp_path: Path) -> Iterator[Engine]:
-    opened = open_engine(database_url, tmp_path)
-    yield opened
-    opened.dispose()
 
 
 def rows_of(engine: Engine, query: str) -> list[tuple[Any, ...]]:
