@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.blocking import BlockingScheduler
+from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 
 from batch.errors import BatchError
@@ -37,11 +37,11 @@ def interval_s(trigger: CronTrigger, moment: datetime) -> float:
     return (second - first).total_seconds() if first and second else math.inf
 
 
-def build_scheduler(trigger: Any, run: Callable[[], None], *, now_too: bool) -> BlockingScheduler:
+def build_scheduler(trigger: Any, run: Callable[[], None], *, now_too: bool) -> BackgroundScheduler:
     """Return a scheduler that calls `run` on every tick of an APScheduler trigger, and at once if `now_too`.
 
-    Its start() blocks. While one run goes on, the first tick that passes waits for its end and further ones are
-    dropped, so that runs never overlap and missed ticks are made up for by one run.
+    Once started, it does so in threads of its own. While one run goes on, the first tick that passes waits for its end
+    and further ones are dropped, so that runs never overlap and missed ticks are made up for by one run.
     """
     turn = threading.Lock()
 
@@ -49,7 +49,7 @@ def build_scheduler(trigger: Any, run: Callable[[], None], *, now_too: bool) -> 
         with turn:
             run()
 
-    scheduler = BlockingScheduler(timezone=UTC, executors={"default": ThreadPoolExecutor(2)})
+    scheduler = BackgroundScheduler(timezone=UTC, executors={"default": ThreadPoolExecutor(2)})
     first = {"next_run_time": datetime.now(UTC)} if now_too else {}
     scheduler.add_job(run_in_turn, trigger, coalesce=True, misfire_grace_time=None, max_instances=2, **first)
     return scheduler

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from types import FrameType
+from queue import SimpleQueue
 
 import click
 from redis import Redis
@@ -32,6 +32,7 @@ def command(cron: str | None) -> None:
     """
     settings = read_settings(BatchSettings, schedule=cron)
     trigger = parse_cron(settings.schedule)
+    stops = _stop_signals()
     # An embedded server stays up between the runs.
     with open_redis(settings) as redis, opened_drain(settings, redis) as drain, drain.in_background():
         keys = keys_of(redis, settings.prefix)
@@ -39,20 +40,25 @@ def command(cron: str | None) -> None:
         begun = [manifest.started_at for manifest in list_generations(redis, keys) if manifest.built_at]
         overdue = is_overdue(trigger, max(begun, default=None), datetime.now(UTC))
         scheduler = build_scheduler(trigger, runs.run, now_too=overdue)
-
-        def stop(number: int, _frame: FrameType | None) -> None:
-            runs.stop()
-            _say(f"stopped by {signal.Signals(number).name}")
-            if not scheduler.running:
-                sys.exit(0)
-            scheduler.shutdown(wait=False)
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
         following = trigger.get_next_fire_time(None, datetime.now(UTC))
         soon = "one is due now, " if overdue else ""
         _say(f"batch on {settings.schedule!r} (UTC); {soon}the next tick is {following:%Y-%m-%dT%H:%MZ}")
         scheduler.start()
+        number = stops.get()
+        runs.stop()
+        _say(f"stopped by {signal.Signals(number).name}")
+        scheduler.shutdown(wait=False)
+
+
+def _stop_signals() -> SimpleQueue[int]:
+    """Return where signals that ask for the end come in from now on.
+
+    A handler may interrupt the main thread anywhere, also where it holds a lock; a SimpleQueue takes that.
+    """
+    stops: SimpleQueue[int] = SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _frame: stops.put(number))
+    return stops
 
 
 class _Runs:

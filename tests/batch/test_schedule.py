@@ -1,5 +1,6 @@
 """The schedule: no two runs at once, and one run for any number of missed ticks."""
 
+import threading
 import time
 from datetime import UTC, datetime
 
@@ -46,6 +47,7 @@ def test_a_wrong_expression_is_named() -> None:
 def test_ticks_missed_during_a_run_are_made_up_for_by_one_run() -> None:
     """Given a first run that outlasts ten ticks, when it ends, then one run makes up for them and the ticks go on."""
     runs: list[tuple[float, float]] = []
+    ended = threading.Event()
 
     def run() -> None:
         begun = time.monotonic()
@@ -53,10 +55,12 @@ def test_ticks_missed_during_a_run_are_made_up_for_by_one_run() -> None:
             pass  # the first run is busy while ten ticks pass
         runs.append((begun, time.monotonic()))
         if len(runs) == 8:
-            scheduler.shutdown(wait=False)
+            ended.set()
 
     scheduler = build_scheduler(IntervalTrigger(seconds=0.05, timezone=UTC), run, now_too=True)
     scheduler.start()
+    assert ended.wait(60)
+    scheduler.shutdown()
     ends, begins = [end for _, end in runs], [begin for begin, _ in runs]
     assert all(end <= begin for end, begin in zip(ends, begins[1:], strict=False))
     assert begins[7] - begins[1] > 0.15  # had the ten been queued, seven would follow at once

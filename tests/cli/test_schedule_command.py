@@ -67,8 +67,8 @@ def test_a_missed_run_is_made_up_for_at_the_start_and_sigterm_ends_it(
         assert process.stderr is not None
         assert "due now" not in process.stderr.readline()  # it says so once it has looked, and nothing was missed
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
-    assert process.returncode == 0
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 0, told
     assert len(list_generations(redis_client, Keys())) == 1
 
 
