@@ -13,8 +13,6 @@ from server.keys import hash_of, new_key
 from server.settings import ServerSettings
 from slates.bucket import bucket_of
 
-NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-FIRST = bucket_of(NOW) - 1
 ADMIN, READ = new_key("admin"), new_key("read")
 GATE = {
     "chosen": "lightgbm",
@@ -34,13 +32,15 @@ GATE = {
 def redis(server: FakeServer) -> FakeRedis:
     redis = FakeRedis(server=server)
     put_posts(redis, "123456")
-    about = {"as_of": NOW - timedelta(hours=2), "seconds": {"read": 1.5, "train": 20.0}, "gate": GATE}
-    Generation(id="old", first=FIRST, popular={0: "6"}, manifest={**about, "state": "superseded"}).publish(redis)
+    now = datetime.now(UTC)  # of the test, not of the file: another hour may have begun since
+    first = bucket_of(now) - 1
+    about = {"as_of": now - timedelta(hours=2), "seconds": {"read": 1.5, "train": 20.0}, "gate": GATE}
+    Generation(id="old", first=first, popular={0: "6"}, manifest={**about, "state": "superseded"}).publish(redis)
     about |= {"previous": "old", "by_bucket": {"coverage": [0.5] * 24, "overlap": [0.0] + [0.9] * 23}}
     slates = {hour: f"{1 + hour % 3} 4" for hour in range(24)}
-    shift = FIRST - Generation().first
+    shift = first - Generation().first
     users = {"7": {hour + shift: ids for hour, ids in slates.items()}}
-    Generation(id="new", first=FIRST, users=users, popular={shift: "5 6"}, manifest=about).publish(redis)
+    Generation(id="new", first=first, users=users, popular={shift: "5 6"}, manifest=about).publish(redis)
     return redis
 
 

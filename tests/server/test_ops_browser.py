@@ -22,6 +22,8 @@ __all__ = ["port"]  # the fixture
 ADMIN = new_key("admin")
 NOW = datetime.now(UTC)
 FIRST = bucket_of(NOW) - 1
+OWN = "text of 7"
+"""In the user's slates of now and of the next hours, which may begin while the tests run; in no shared slate."""
 SHOTS = os.environ.get("SCREENSHOTS")
 """Folder for pictures of the page, for whoever wants to look at it."""
 
@@ -115,7 +117,7 @@ def test_an_operator_finds_a_user_changes_the_hour_blocks_a_post_and_rolls_back(
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("textbox", name="User").fill("1000")
     page.get_by_role("button", name="Show").click()
-    page.get_by_text("text of 2", exact=True).wait_for()
+    page.get_by_text(OWN, exact=True).wait_for()
     shoot(page, "light")
     assert serious(page) == []
     hour = bucket_name(FIRST + 6)
@@ -158,6 +160,6 @@ def test_the_keyboard_alone_is_enough(url: str, browser: Browser) -> None:
             break
     page.keyboard.type("1000")
     page.keyboard.press("Enter")
-    page.get_by_text("text of 2", exact=True).wait_for()
+    page.get_by_text(OWN, exact=True).wait_for()
     assert watched.is_clean(url)
     page.context.close()
