@@ -6,7 +6,6 @@ The two likenesses have no common scale, so their ranks are fused: a post counts
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from batch.features.view import View
 from batch.tables import Ints
@@ -21,19 +20,22 @@ def similar_posts(view: View, most: int) -> list[Ints]:
     """Return for each post of the pool the indices of up to `most` others, the most similar first."""
     text, deep = view.history.text, most * _DEEP
     of_pool = None if text is None else np.ascontiguousarray(text[view.pool])
-    touched = view.similarity_to_pool
     found: list[Ints] = []
     for first in range(0, len(view.pool), _POSTS_AT_ONCE):
         places = np.arange(first, min(first + _POSTS_AT_ONCE, len(view.pool)))
-        lists = [_best(_dense(touched, view.pool[places]), places, deep)]
+        lists = [_best(_touched_alike(view, view.pool[places]), places, deep)]
         if of_pool is not None:
             lists.append(_best(of_pool[places] @ of_pool.T, places, deep))
         found += [view.pool[_fused([ranked[row] for ranked in lists])[:most]] for row in range(len(places))]
     return found
 
 
-def _dense(rows: sparse.csr_array, wanted: Ints) -> NDArray[np.float32]:
-    return np.asarray(rows[wanted].toarray(), dtype=np.float32)
+def _touched_alike(view: View, posts: Ints) -> NDArray[np.float32]:
+    """Return the rows of `view.similarity_to_pool`; out of the table that scoring needs too, where there is one."""
+    table = view.similarity_table()
+    if table is not None:
+        return table[posts]
+    return np.asarray(view.similarity_to_pool[posts].toarray(), dtype=np.float32)
 
 
 def _best(likeness: NDArray[np.float32], own: Ints, most: int) -> list[Ints]:

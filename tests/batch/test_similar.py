@@ -52,6 +52,15 @@ def test_what_happens_later_changes_nothing() -> None:
     assert found(early) == found(late) == [[1], [0], []]
 
 
+def test_a_catalogue_too_large_for_a_table_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(1)
+    touches = {user: random.choice(60, 20, replace=False).tolist() for user in range(40)}
+    laid_out = found(view_of(60, touches))
+    monkeypatch.setattr("batch.features.view._MOST_IN_TABLE", 59)
+    assert view_of(60, touches).similarity_table() is None
+    assert found(view_of(60, touches)) == laid_out
+
+
 @pytest.mark.parametrize("most", [1, 3])
 def test_many_posts_are_as_one_by_one(most: int) -> None:
     random = np.random.default_rng(0)
