@@ -82,7 +82,7 @@ _TOO_SHORT_S = 0.05
 """Of a stage that the last run took less for nothing is learned: most likely it had nothing to do."""
 _PROBE_S = 0.0084
 """What the probe takes on the reference machine."""
-_MEMORY_FIXED, _MEMORY_EVENT, _MEMORY_TABLE = 0.9e9, 76.0, 12.0
+_MEMORY_FIXED, _MEMORY_EVENT, _MEMORY_TABLE = 0.8e9, 62.0, 4.0
 _SEGMENTS, _SEGMENT_BYTES = 48, 20.0
 """Segments of a network whose profiles nobody has looked at yet, and the length of a name."""
 
