@@ -40,10 +40,29 @@ browser:
 	  echo "installing Chromium (once)"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
 
+# What checks the files in deploy/: PyPI's with hashes, Debian's where they can be installed. promtool is unpacked, since its
+# package would bring a service. Without them these tests are skipped, except in CI.
+.PHONY: deploy-tools
+deploy-tools: .venv/deploy-tools
+
+.venv/deploy-tools: requirements-deploy.lock .venv/installed
+	@echo "installing what checks deploy/ (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-deploy.lock
+	@test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || $(MAKE) --no-print-directory .venv/debian
+	@touch $@
+
+.venv/debian:
+	@apt-get update -qq
+	@DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends cron docker-compose systemd >/dev/null
+	@rm -rf $@.new && mkdir -p $@.new && cd $@.new && apt-get download -qq prometheus 2>/dev/null \
+	  && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool && rm prometheus_*.deb
+	@mv $@.new $@
+
 # Where the extras cannot be had (no wheel for this machine), their tests are skipped, except in CI. The tests of batch
 # and bench take half of the time, so they run beside the others; what they say comes last.
 test: install
 	@$(MAKE) --no-print-directory browser || case "$${CI:-}" in 1|true) exit 1;; esac
+	@$(MAKE) --no-print-directory deploy-tools || case "$${CI:-}" in 1|true) exit 1;; esac
 	@$(MAKE) --no-print-directory extras || case "$${CI:-}" in 1|true) exit 1;; esac
 	@mkdir -p .pytest_cache; $(BIN)/python -m pytest tests/batch tests/bench > .pytest_cache/batch.log 2>&1 & batch=$$!; \
 	$(BIN)/python -m pytest --ignore=tests/batch --ignore=tests/bench; rest=$$?; \
@@ -95,6 +114,7 @@ lock:
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --constraint requirements.lock --output-file requirements-dev.lock --group dev pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --constraint requirements-dev.lock --output-file $(EXTRAS) requirements-extras.in
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --constraint requirements-dev.lock --output-file requirements-deploy.lock requirements-deploy.in
 
 clean:
 	rm -rf .venv .hourfeed .pytest_cache .mypy_cache .ruff_cache
