@@ -11,7 +11,7 @@ import pytest
 import yaml
 from fakeredis import FakeRedis, FakeServer
 from published import Generation, put_posts
-from tools import DEPLOY, run
+from tools import DEPLOY, ROOT, run
 
 from server.app import create_app
 from server.settings import ServerSettings
@@ -62,7 +62,10 @@ def test_each_alert_is_tested_and_says_what_to_do() -> None:
     fired = set(re.findall(r'alertname="(\w+)"', TESTS.read_text()))
     assert fired == {rule["alert"] for rule in rules()}
     for rule in rules():
-        assert rule["annotations"].keys() == {"summary", "action"}
+        assert rule["annotations"].keys() == {"summary", "action", "runbook"}
+        page, _, anchor = rule["annotations"]["runbook"].partition("#")
+        headings = re.findall(r"^#+ (.*)$", (ROOT / page).read_text(), re.MULTILINE)
+        assert anchor in {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
         assert rule["labels"]["severity"] in {"warning", "critical"}
 
 
