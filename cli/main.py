@@ -1,6 +1,7 @@
 """The entry of `hourfeed`: finds the command, and turns errors into a line on standard error and an exit code."""
 
 import importlib
+import keyword
 import os
 import sys
 
@@ -20,6 +21,8 @@ COMMANDS = {
     "erase": "remove all that is known of a user",
     "evaluate": "replay the past: how often would each ranker have shown what users went on to touch",
     "experiment": "give shares of the users feeds of their own, and compare what comes of it",
+    "export": "write a generation to a file",
+    "import": "put a generation from a file into Redis",
     "key": "make keys for the API",
     "load": "load users, posts and events from files into the database",
     "plan": "say what a run will take: seconds, memory, bytes in Redis",
@@ -42,7 +45,8 @@ class _LateGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"cli.{cmd_name}")
+        file = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        module = importlib.import_module(f"cli.{file}")
         command: click.Command = module.command
         return command
 

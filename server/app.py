@@ -25,6 +25,7 @@ from server.parameters import ParameterError
 from server.recommendations import recommendation_routes, render_post
 from server.settings import ServerSettings
 from server.traces import trace_requests
+from server.warm import WarmFile, WarmKeeper, origin_of
 from slates.arms import ArmsLookup
 from slates.circuit import Circuit
 from slates.client import RedisError, connect
@@ -33,6 +34,7 @@ from slates.errors import SlatesError
 from slates.exposure import ExposureLog
 from slates.lookup import Lookup, NoFeedError
 from slates.posts import PostShelf
+from slates.view import Kept
 from source.errors import SourceError, TooSlowError
 
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
@@ -41,19 +43,32 @@ LOOKUP = "hourfeed.lookup"
 EXPOSURES = "hourfeed.exposures"
 """Where `app.extensions` holds the log of exposures."""
 
+WARM = "hourfeed.warm"
+"""Where `app.extensions` holds what keeps popular posts on disk, None where nothing does."""
+
 _log = logging.getLogger(__name__)
 
 
 def create_app(settings: ServerSettings | None = None, redis: Redis | None = None) -> Flask:
     """Return the app; Redis is first asked by the first request, so each worker has connections of its own."""
     settings = settings or ServerSettings()
+    redis_url = settings.redis_url or DEFAULT_REDIS_URL
     if redis is None:
-        redis = connect(settings.redis_url or DEFAULT_REDIS_URL, timeout_s=settings.redis_timeout_s, retries=1)
+        redis = connect(redis_url, timeout_s=settings.redis_timeout_s, retries=1, may_wait=False)
     keys = keys_of(redis, settings.prefix)
     shelf = PostShelf(redis, keys, render_post)
     metrics = Metrics()
     circuit = Circuit(on_failure=metrics.redis_failed)
-    lookup = Lookup(redis, keys, circuit=circuit, on_view=shelf.restock)
+    warm = _warm_file(settings, redis_url)
+
+    def from_disk() -> Kept | None:
+        found = warm.read() if warm else None
+        if found is None:
+            return None
+        shelf.stock(found.kept.view.manifest, found.posts)
+        return found.kept
+
+    lookup = Lookup(redis, keys, circuit=circuit, on_view=shelf.restock, on_cold=from_disk)
     arms, exposures = ArmsLookup(redis, keys, lookup, circuit), ExposureLog(redis, keys)
 
     app = Flask(__name__, static_folder=None)
@@ -61,6 +76,7 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.extensions |= {LOOKUP: lookup, EXPOSURES: exposures}
+    app.extensions[WARM] = WarmKeeper(warm, redis, keys, lookup) if warm else None
     guard = Guard(settings)
     if settings.proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies)  # type: ignore[method-assign]
@@ -68,7 +84,7 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
     if settings.cors_origins:
         allow_origins(app, settings.cors_origins)
     if settings.rate_limit:
-        limit_requests(app, redis, keys, guard, settings.rate_limit)
+        limit_requests(app, redis, keys, guard, settings.rate_limit, circuit)
     reader = reader_of(settings)
     top = None if reader is None else TopPosts(reader, lookup.blocked)
     app.register_blueprint(recommendation_routes(lookup, arms, exposures, shelf, guard, top))
@@ -98,6 +114,12 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
         trace_requests(app)
     app.wsgi_app = Observed(app.wsgi_app, metrics)  # type: ignore[method-assign]  # outermost, so that it sees all
     return app
+
+
+def _warm_file(settings: ServerSettings, redis_url: str) -> WarmFile | None:
+    if not settings.warm_file:
+        return None
+    return WarmFile(settings.state / settings.warm_file, origin_of(redis_url, settings.prefix))
 
 
 def _event_rules(settings: ServerSettings) -> EventRules:

@@ -27,6 +27,7 @@ _WHY_SLATE = {
     "segment": "much touched by users like this one",
     "popular": "much touched by everybody",
     "memory": "much touched by everybody",
+    "disk": "much touched by everybody",
 }
 """Why a post of the slate is there, by rung."""
 

@@ -7,9 +7,9 @@ HOURFEED_THREADS. A platform that sets PORT and connects from outside needs HOUR
 import logging
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from server.app import LOOKUP
+from server.app import LOOKUP, WARM
 from server.counting import forget_worker, make_folder, remove_folder
 from server.keys import what_anyone_may
 from server.logs import logging_options
@@ -18,7 +18,12 @@ from slates.client import RedisError
 from slates.errors import SlatesError
 from slates.lookup import Lookup
 
+if TYPE_CHECKING:
+    from server.warm import WarmKeeper
+
 REFRESH_S = 2.0
+AWAY_S = 0.5
+"""Between two tries while Redis is away: this thread tries for all requests of its worker."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,18 +61,23 @@ def _tell_what_anyone_may(settings: ServerSettings, server: Any) -> None:
 
 
 def start_refreshing(worker: Any) -> None:
-    """Let a worker look at the live generation by itself, so that it has popular slates before Redis goes away."""
-    lookup = worker.wsgi.extensions[LOOKUP]
-    threading.Thread(target=_keep_refreshing, args=(lookup,), name="refresh", daemon=True).start()
+    """Let a worker look at the live generation by itself: it has popular slates, and keeps them on disk, in time."""
+    extensions = worker.wsgi.extensions
+    arguments = extensions[LOOKUP], extensions[WARM]
+    threading.Thread(target=_keep_refreshing, args=arguments, name="refresh", daemon=True).start()
 
 
-def _keep_refreshing(lookup: Lookup) -> None:
+def _keep_refreshing(lookup: Lookup, warm: "WarmKeeper | None") -> None:
     while True:
+        pause_s = REFRESH_S
         try:
-            lookup.refresh()
+            view = lookup.watch()
+            if warm is not None and view is not None:
+                warm.keep(view)
         except (SlatesError, RedisError) as error:
+            pause_s = AWAY_S
             _log.debug("no refresh: %s", error)
-        time.sleep(REFRESH_S)
+        time.sleep(pause_s)
 
 
 if __name__ == "__config__":  # the name under which gunicorn runs its configuration file

@@ -2,16 +2,21 @@
 
 from datetime import UTC, datetime
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from server.answers import json_answer
+from server.parameters import read_arguments, read_flag
 from slates.lookup import Lookup, NoFeedError
+from slates.manifest import Manifest
 
 RETRY_AFTER_S = 5
 
 
 def health_routes(lookup: Lookup, fresh_for_h: float) -> Blueprint:
-    """Return both routes; a generation is fresh while its as-of lies at most `fresh_for_h` hours back."""
+    """Return both routes; a generation is fresh while its as-of lies at most `fresh_for_h` hours back.
+
+    `?degraded=ok` asks less: whether any feed can be answered.
+    """
     routes = Blueprint("health", __name__)
 
     @routes.get("/healthz")
@@ -20,12 +25,12 @@ def health_routes(lookup: Lookup, fresh_for_h: float) -> Blueprint:
 
     @routes.get("/readyz")
     def readyz() -> Response:
+        may_be_degraded = read_flag(read_arguments(request), "degraded")
         try:
             manifest = lookup.refresh()
         except NoFeedError as error:
-            body = {"status": "unready", "generation": None, "age_s": None, "reason": str(error)}
-            return json_answer(body, 503, retry_after_s=RETRY_AFTER_S)
-        age_s = int((datetime.now(UTC) - manifest.as_of).total_seconds())
+            return _without_redis(lookup, str(error), may_be_degraded=may_be_degraded)
+        age_s = _age_s(manifest)
         known = {"generation": manifest.id, "age_s": age_s}
         if not lookup.answers_strangers():
             reason = f"the popular slate of generation {manifest.id} is empty, so users without slates get no feed"
@@ -34,7 +39,26 @@ def health_routes(lookup: Lookup, fresh_for_h: float) -> Blueprint:
             reason = (
                 f"the live generation is {age_s / 3600:.1f} hours old, over {fresh_for_h:g}; does the batch still run?"
             )
-            return json_answer({"status": "stale", **known, "reason": reason}, 503, retry_after_s=RETRY_AFTER_S)
+            return _worse({"status": "stale", **known, "reason": reason}, is_ok=may_be_degraded)
         return json_answer({"status": "ready", **known, "reason": ""})
 
     return routes
+
+
+def _without_redis(lookup: Lookup, reason: str, *, may_be_degraded: bool) -> Response:
+    """Say what can be answered all the same: popular posts, or nothing."""
+    left = lookup.without_redis()
+    if left is None:
+        return _worse({"status": "unready", "generation": None, "age_s": None, "reason": reason}, is_ok=False)
+    view, rung = left
+    reason = f"{reason}; everybody gets popular posts, from {rung}"
+    known = {"generation": view.manifest.id, "age_s": _age_s(view.manifest)}
+    return _worse({"status": "degraded", **known, "reason": reason}, is_ok=may_be_degraded)
+
+
+def _worse(body: object, *, is_ok: bool) -> Response:
+    return json_answer(body) if is_ok else json_answer(body, 503, retry_after_s=RETRY_AFTER_S)
+
+
+def _age_s(manifest: Manifest) -> int:
+    return int((datetime.now(UTC) - manifest.as_of).total_seconds())

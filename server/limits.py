@@ -20,13 +20,12 @@ _EXEMPT = {"health"}
 _log = logging.getLogger(__name__)
 
 
-def limit_requests(app: Flask, redis: Redis, keys: Keys, guard: Guard, most: int) -> None:
+def limit_requests(app: Flask, redis: Redis, keys: Keys, guard: Guard, most: int, circuit: Circuit) -> None:
     """Answer 429 to callers beyond `most` requests a minute; while Redis is away everything is let through.
 
     Windows are fixed, begin with the minute, and are counted in Redis, so for all workers and servers together. That
-    is a round trip of its own.
+    is a round trip of its own. `circuit` is that of the look-ups, so that a request waits for no Redis twice.
     """
-    circuit = Circuit()
 
     @app.before_request
     def refuse_what_is_too_much() -> Response | None:
@@ -37,7 +36,8 @@ def limit_requests(app: Flask, redis: Redis, keys: Keys, guard: Guard, most: int
         try:
             count = count_request(redis, keys, caller, now // WINDOW_S, WINDOW_S)
         except (*REDIS_AWAY, RedisError) as error:
-            circuit.failed()
+            if isinstance(error, REDIS_AWAY):
+                circuit.failed()
             _log.warning("requests are not limited: %s", error)
             return None
         circuit.worked()

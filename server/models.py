@@ -52,7 +52,7 @@ class PopularMeta(Origin):
     """Where a list of popular posts is from."""
 
     bucket: str = Field(description="the hour of the slate, in UTC")
-    rung: Literal["exact", "same_hour", "previous", "segment", "popular", "memory"] = Field(
+    rung: Literal["exact", "same_hour", "previous", "segment", "popular", "memory", "disk"] = Field(
         description="how far down the ladder of fallbacks the slate was found"
     )
     filled: int = Field(ge=0, description="posts beyond the slate")
@@ -215,7 +215,7 @@ class Readiness(BaseModel):
     """Whether the server can answer, and how old the live generation is."""
 
     model_config = _like({"status": "ready", "generation": "20211220T150000-7", "age_s": 540, "reason": ""})
-    status: Literal["ready", "stale", "unready"]
+    status: Literal["ready", "stale", "degraded", "unready"]
     generation: str | None
     age_s: int | None
     reason: str

@@ -10,7 +10,7 @@ from slates.manifest import Manifest
 
 _STYLES = ("s0", "s1", "s2", "s3", "s4", "s5")
 _REST = "the rest"
-RUNGS = ("exact", "same_hour", "previous", "segment", "popular", "memory")
+RUNGS = ("exact", "same_hour", "previous", "segment", "popular", "memory", "disk")
 
 
 def stages_chart(runs: Sequence[Manifest]) -> Markup:

@@ -16,6 +16,7 @@ ID_TEXT = "one text of 1 to 200 characters"
 TIME = "one ISO 8601 time, like 2021-12-20T15:30:00Z; UTC where it has no offset"
 LIMIT = "an integer from 1 to 100"
 TOPIC = "one text of 1 to 200 characters"
+FLAG = "ok, or nothing"
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 10
@@ -94,6 +95,14 @@ def read_topic(arguments: Arguments) -> str | None:
     if text is not None and not 1 <= len(text) <= _MAX_ID_LENGTH:
         raise ParameterError("topic", text, TOPIC)
     return text
+
+
+def read_flag(arguments: Arguments, field: str) -> bool:
+    """Say whether the parameter `field` is there, which can be `ok` alone."""
+    text = _only(arguments, field, FLAG)
+    if text not in {None, "ok"}:
+        raise ParameterError(field, text, FLAG)
+    return text is not None
 
 
 def parse_time(text: str, field: str = "time") -> datetime:

@@ -63,10 +63,16 @@ class ServerSettings(BaseSettings):
         description="where the slates are; redis://127.0.0.1:6379/0 without it; redis+cluster://… is a Redis Cluster",
     )
     redis_timeout_s: float = Field(
-        0.5, gt=0, le=60, description="how long a request waits for Redis before it does without"
+        0.25, gt=0, le=60, description="how long a request waits for Redis before it does without"
     )
     prefix: str = Field("hourfeed", pattern=r"^[^\s{}]+$", description="first part of every Redis key")
-    state: Path = Field(Path(".hourfeed"), description="folder of the embedded Redis of `hourfeed serve`")
+    state: Path = Field(
+        Path(".hourfeed"), description="folder of `warm_file`, and of the embedded Redis of `hourfeed serve`"
+    )
+    warm_file: str = Field(
+        "warm.json",
+        description="file in `state` with popular posts, for a start while Redis is away; empty: none is kept",
+    )
 
     database_url: str | None = Field(
         None,

@@ -31,6 +31,11 @@ class BlockedPosts:
         """Return the ids as they were when Redis was last seen."""
         return self._known[1]
 
+    def assume(self, post_ids: frozenset[str]) -> None:
+        """Go by ids that an earlier process knew, until Redis is seen."""
+        if self._known[0] == _UNREAD:
+            self._known = _UNREAD, post_ids
+
     def at(self, mark: bytes | None) -> frozenset[str]:
         """Return the ids that belong to a mark, reading them when it is another than before (None: there is none)."""
         known, post_ids = self._known

@@ -4,7 +4,8 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from redis import Redis, RedisCluster
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
@@ -17,13 +18,18 @@ __all__ = ["REDIS_AWAY", "RedisError", "connect"]
 _CLUSTER = "+cluster"
 
 
-def connect(url: str, *, timeout_s: float = 5.0, retries: int = 3) -> Redis:
+def connect(url: str, *, timeout_s: float = 5.0, retries: int = 3, may_wait: bool = True) -> Redis:
     """Return a client for `url` that answers bytes, gives up after `timeout_s` and retries broken connections.
+
+    Off, `may_wait` is for whoever has something else to answer: no pause between tries, and what was not answered in
+    time is not asked for again.
 
     `redis+cluster://` and `rediss+cluster://` name any node of a Redis Cluster (see slates.cluster for what its client
     lacks). Nothing is sent before the first command. Raises SlatesError when the URL itself is wrong.
     """
     retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries)
+    if not may_wait:
+        retry = Retry(NoBackoff(), retries, supported_errors=(RedisConnectionError,))
     options: dict[str, Any] = {
         "protocol": 2,
         "decode_responses": False,

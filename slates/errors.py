@@ -27,3 +27,7 @@ class NoGenerationError(SlatesError):
 
 class NoRoomError(SlatesError):
     """Redis lacks the memory for a run, or would evict what it writes."""
+
+
+class ArchiveError(SlatesError):
+    """A file is no exported generation, or a damaged one."""

@@ -7,8 +7,10 @@ from typing import Literal, NamedTuple
 
 from slates.errors import SlatesError
 
-Rung = Literal["exact", "same_hour", "previous", "segment", "popular", "memory"]
+Rung = Literal["exact", "same_hour", "previous", "segment", "popular", "memory", "disk"]
 """How far down the ladder the slate was found, best first."""
+WITHOUT_REDIS: frozenset[Rung] = frozenset({"memory", "disk"})
+"""Rungs that hold while Redis is away."""
 
 
 class NoFeedError(SlatesError):

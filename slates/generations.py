@@ -97,7 +97,9 @@ def rollback(redis: Redis, keys: Keys, to: str | None = None) -> Manifest:
 
 
 def _why_not(redis: Redis, keys: Keys, target_id: str) -> str:
-    held = ", ".join(m.id for m in list_generations(redis, keys) if m.state in {"superseded", "rolled_back"})
+    held = ", ".join(
+        m.id for m in list_generations(redis, keys) if m.state in {"candidate", "superseded", "rolled_back"}
+    )
     wanted = f"generation {target_id!r} cannot be served" if target_id else "no generation was live before"
     return f"{wanted}; Redis holds these to go back to: {held or 'none'}"
 

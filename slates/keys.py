@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-_PLAIN = "!$&'()*+,-./;<=>?@[]^_`|~"
+PLAIN = "!$&'()*+,-./;<=>?@[]^_`|~"
 
 
 def escape_id(identifier: str) -> str:
     """Percent-encode what would break a key or a slate: white space, `:`, `%`, braces, controls, non-ASCII."""
-    return quote(identifier, safe=_PLAIN, errors="surrogatepass")
+    return quote(identifier, safe=PLAIN, errors="surrogatepass")
 
 
 def unescape_id(escaped: str) -> str:

@@ -17,12 +17,14 @@ from slates.keys import Keys
 from slates.manifest import Manifest
 from slates.reading import Now, OfUser, decode, read_of_user, read_pointer, read_with_now
 from slates.resp import command
-from slates.view import Slates, View, closest_bucket, load_segment, load_view
+from slates.view import Kept, Slates, View, closest_bucket, load_segment, load_view
 
 __all__ = ["Feed", "Lookup", "NoFeedError", "Rung", "Similar"]
 
 _AWAY = "Redis is away"
 _NONE_LIVE = "no generation is live yet; run `hourfeed batch`"
+
+_MEMORY: Rung = "memory"
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -44,7 +46,8 @@ class Lookup:
     """Finds feeds; any number of threads may share one.
 
     A look-up of a user is one round trip: the slate, what the user has acted on since, the live generation's id, and
-    the mark of the posts that are taken down. `on_view` is called with every view that is loaded, before it serves.
+    the mark of the posts that are taken down. `on_view` is called with every view that is loaded, before it serves;
+    `on_cold`, once at most, for what an earlier process kept, where there is neither Redis nor a view.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Lookup:
         *,
         circuit: Circuit | None = None,
         on_view: Callable[[View], None] | None = None,
+        on_cold: Callable[[], Kept | None] = lambda: None,
     ) -> None:
         self._redis = redis
         self._keys = keys
@@ -63,6 +67,9 @@ class Lookup:
         self._blocked = BlockedPosts(redis, keys)
         self._loading = threading.Lock()
         self._view: View | None = None
+        self._on_cold: Callable[[], Kept | None] | None = on_cold
+        self._kept: View | None = None
+        self._warming = threading.Lock()
         self.on_experiment: Callable[[bytes | None], None] = lambda _value: None
         """Called with what each look-up of a user says of the experiment that runs."""
 
@@ -111,7 +118,31 @@ class Lookup:
     def manifest(self) -> Manifest:
         """Return the manifest of the generation that serves, asking Redis only when none does; or raise NoFeedError."""
         view = self._view
-        return view.manifest if view is not None else self.refresh()
+        if view is not None:
+            return view.manifest
+        try:
+            return self.refresh()
+        except NoFeedError:
+            found = self.without_redis()
+            if found is None:
+                raise
+            return found[0].manifest
+
+    def without_redis(self) -> tuple[View, Rung] | None:
+        """Return what answers while Redis is away: the view in memory, or that of an earlier process; None for none."""
+        view, rung = self._view, _MEMORY
+        if view is None:
+            view, rung = self._kept_view(), "disk"
+        return (view, rung) if view is not None and view.popular else None
+
+    def watch(self) -> View | None:
+        """Refresh, in a thread that keeps doing so, and so spares requests to try a Redis that is away.
+
+        Returns the view that serves; raises as `refresh` does.
+        """
+        self._circuit.watch()
+        self.refresh()
+        return self._view
 
     def refresh(self) -> Manifest:
         """Ask Redis which generation is live now, and return its manifest; raise NoFeedError when none can be seen."""
@@ -242,11 +273,23 @@ class Lookup:
         return _cut(view, found, limit)
 
     def _from_memory(self, bucket: int, limit: int, why_not: str) -> Feed:
-        view = self._view
-        if view is None or not view.popular:
+        left = self.without_redis()
+        if left is None:
             raise NoFeedError(why_not)
+        view, rung = left
         found = _popular(view, bucket, None, frozenset(), self._blocked.latest)
-        return _cut(view, found._replace(rung="memory"), limit)
+        return _cut(view, found._replace(rung=rung), limit)
+
+    def _kept_view(self) -> View | None:
+        """Return what an earlier process kept, which is read once."""
+        with self._warming:
+            if self._on_cold is not None:
+                kept = self._on_cold()
+                self._on_cold = None
+                if kept is not None:
+                    self._kept = kept.view
+                    self._blocked.assume(kept.blocked)
+            return self._kept
 
 
 def _without(hidden: Collection[str], slate: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ from slates.bucket import bucket_name, parse_bucket
 from slates.errors import CodecError
 from slates.moment import read_second, write_second
 
-State = Literal["writing", "complete", "live", "superseded", "rolled_back"]
+State = Literal["writing", "complete", "candidate", "live", "superseded", "rolled_back"]
 IdType = Literal["integer", "string"]
 
 

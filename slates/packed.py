@@ -80,6 +80,21 @@ class Layout:
             msg = f"{value[:20]!r}… of {len(value)} bytes is not {self.hours} × {self.top_n} packed posts ({error})"
             raise CodecError(msg) from error
 
+    def check(self, value: bytes) -> None:
+        """Raise CodecError where `value` is no user's string, or counts beyond the list of posts."""
+        acted_at = self.slates_bytes + self.width
+        try:
+            (n_acted,) = self._read(value[self.slates_bytes : acted_at])
+            end = acted_at + n_acted * self.width
+            numbers = {*self._read(value[: self.slates_bytes]), *self._read(value[acted_at:end])} - {self.none}
+            value[end:].decode()
+        except (struct.error, ValueError) as error:
+            msg = f"{value[:20]!r}… of {len(value)} bytes is no user's string ({error})"
+            raise CodecError(msg) from error
+        if len(value) < end or max(numbers, default=-1) >= self.n_posts:
+            msg = f"{value[:20]!r}… of {len(value)} bytes is cut short, or counts beyond {self.n_posts} posts"
+            raise CodecError(msg)
+
     def _ids(self, numbers: bytes, count: int, posts: Sequence[str]) -> list[str]:
         if len(numbers) != count * self.width:
             msg = f"{len(numbers)} bytes for {count} posts"

@@ -2,13 +2,13 @@
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from redis import Redis
 
 from slates.circuit import REDIS_AWAY
-from slates.feed import Feed
+from slates.feed import WITHOUT_REDIS, Feed
 from slates.keys import Keys
 from slates.manifest import Manifest
 from slates.view import View, popular_ids
@@ -45,17 +45,22 @@ class PostShelf(Generic[T]):
         stock = self._fetch(view.manifest, popular_ids(view, min(_STOCK, self._most)))
         self._manifest, self._stock, self._posts = view.manifest, stock, dict(stock)
 
+    def stock(self, manifest: Manifest, posts: Mapping[str, tuple[str, str]]) -> None:
+        """Begin anew for a generation with posts, by id text and topic, that are known without Redis."""
+        stock: dict[str, T | None] = {i: self._render(manifest, i, *post) for i, post in posts.items()}
+        self._manifest, self._stock, self._posts = manifest, stock, dict(stock)
+
     def take(self, feed: Feed, limit: int) -> dict[str, T]:
         """Return a feed's posts by id, in order, up to `limit`; its next ones stand in for posts that are gone.
 
         While Redis is away, posts that are not on the shelf count as gone.
         """
-        posts = self.pick(feed.post_ids, may_fetch=feed.rung != "memory")
+        posts = self.pick(feed.post_ids, may_fetch=feed.rung not in WITHOUT_REDIS)
         while len(posts) < limit:
             more = list(itertools.islice(feed.rest, max(limit, _SPARES)))
             if not more:
                 break
-            posts |= self.pick(more, may_fetch=feed.rung != "memory")
+            posts |= self.pick(more, may_fetch=feed.rung not in WITHOUT_REDIS)
         return dict(itertools.islice(posts.items(), limit))
 
     def pick(self, post_ids: list[str], *, may_fetch: bool = True) -> dict[str, T]:

@@ -4,7 +4,7 @@ import itertools
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import NamedTuple, cast
 
 from redis import Redis
 
@@ -69,6 +69,13 @@ class View:
             yield self.popular[other]
 
 
+class Kept(NamedTuple):
+    """What an earlier process has kept for a start while Redis is away: a view, and the posts that were taken down."""
+
+    view: View
+    blocked: frozenset[str]
+
+
 def load_view(redis: Redis, keys: Keys, generation: str, older: View | None = None) -> View | None:
     """Read a generation's view in a few round trips; None when Redis does not hold it (any more).
 
@@ -131,7 +138,7 @@ def closest_bucket(bucket: int, manifest: Manifest) -> int:
 
 
 def popular_ids(view: View, most: int) -> list[str]:
-    """Return up to `most` different ids of the popular slates, in no particular order."""
+    """Return up to `most` different ids of the popular slates."""
     return list(itertools.islice(dict.fromkeys(itertools.chain.from_iterable(view.popular.values())), most))
 
 

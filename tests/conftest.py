@@ -27,6 +27,7 @@ def _no_services_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name in {"DATABASE_URL", "REDIS_URL"} or (name.startswith("HOURFEED_") and name != "HOURFEED_DATA"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("HOURFEED_WARM_FILE", "")  # it lies in the working folder, and so would that of a developer
 
 
 @pytest.fixture

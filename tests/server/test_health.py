@@ -81,7 +81,26 @@ def test_a_redis_that_is_away_is_not_ready_although_memory_answers(
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json is not None
-    assert answer.json["reason"] == "Redis is away"
+    assert (answer.json["status"], answer.json["generation"]) == ("degraded", "g1")
+    assert answer.json["age_s"] < 60
+    assert answer.json["reason"] == "Redis is away; everybody gets popular posts, from memory"
+    answer = client.get("/readyz?degraded=ok")
+    assert (answer.status_code, (answer.json or {})["status"]) == (200, "degraded")
+
+
+def test_a_server_that_has_nothing_to_answer_is_not_ready_whatever_is_asked(
+    client: FlaskClient, server: FakeServer
+) -> None:
+    server.connected = False
+    answer = client.get("/readyz?degraded=ok")
+    assert (answer.status_code, (answer.json or {})["status"]) == (503, "unready")
+
+
+def test_whoever_asks_for_less_gets_a_stale_generation_as_well(client: FlaskClient, redis: FakeRedis) -> None:
+    generation_of_hours_ago(2.1).publish(redis)
+    answer = client.get("/readyz?degraded=ok")
+    assert (answer.status_code, (answer.json or {})["status"]) == (200, "stale")
+    assert client.get("/readyz?degraded=no").status_code == 422
 
 
 def test_ready_sees_a_flip_at_once(client: FlaskClient, redis: FakeRedis) -> None:

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -25,6 +26,7 @@ from slates.errors import SlatesError, StaleRunError, VerificationError
 from slates.event import Event
 from slates.event_stream import add_events, count_waiting, next_events, settle_events
 from slates.experiment import CANARY, keys_of_arm
+from slates.export import export_generation
 from slates.generations import GenerationWriter, list_generations, live_generation, retire, rollback
 from slates.keys import Keys
 from slates.lock import RunLock
@@ -33,6 +35,7 @@ from slates.manifest import Manifest
 from slates.packed import Layout
 from slates.posts import read_posts
 from slates.rate import count_request
+from slates.restore import Archive, Target, import_generation
 from slates.seen import note_seen
 from slates.wire import send
 
@@ -275,3 +278,22 @@ def test_a_canary_runs_and_is_promoted(redis: Redis) -> None:
     assert found == {base.id, tried.id}
     assert promote(redis, KEYS).id == tried.id
     assert {arms.feed(f"x{number}", FIRST_BUCKET, 1).feed.generation for number in range(40)} == {tried.id}
+
+
+@pytest.mark.parametrize("codec", ["ids", "packed"])
+def test_a_generation_leaves_the_cluster_by_a_file_and_comes_back(codec: str, redis: Redis, tmp_path: Path) -> None:
+    live = publish(redis, codec)
+
+    class Unheard:
+        def stage(self, name: str, done: int, total: int | None) -> None: ...
+        def note(self, text: str) -> None: ...
+
+    summary = export_generation(redis, KEYS, tmp_path / "moved", Unheard())
+    assert summary.counts["user"] == len(USERS)
+    archive = Archive.check(tmp_path / "moved")
+    here = import_generation(Target(redis, KEYS, 3600, keep=3), archive, Unheard())
+    assert live_generation(redis, KEYS) == here
+    for user in USERS:
+        read = redis.get if codec == "packed" else redis.hgetall
+        assert read(KEYS.user(here.id, user)) == read(KEYS.user(live.id, user))
+    assert Lookup(redis, KEYS).feed("u3", FIRST_BUCKET, 1).generation == here.id
