@@ -37,7 +37,7 @@ Ranker = Literal[
 
 SERVER_SETTINGS = {
     *("host", "port", "workers", "threads", "fresh_for_h", "redis_timeout_s", "seen_ttl_h", "events_waiting"),
-    "database_timeout_s",
+    *("database_timeout_s", "warm_file"),
     *("open", "read_keys", "write_keys", "admin_keys", "rate_limit", "proxies", "max_body_bytes", "cors_origins"),
     *("log_level", "traces"),
 }

@@ -15,7 +15,7 @@ from slates.restore import Archive, Target, import_generation
 
 
 @click.command("import")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--check", is_flag=True, help="Only read the file, and say what it holds; needs no Redis.")
 @click.option("--live/--no-live", default=True, help="Whether it goes live; `hourfeed rollback ID` does that later.")
 @click.option("--ttl-h", type=click.FloatRange(0, 8760, min_open=True), help="Hours it stays.  [default: the setting]")
