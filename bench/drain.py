@@ -65,6 +65,11 @@ class Revived:
             start_new_session=True,
         )
 
+    @property
+    def pid(self) -> int:
+        """Return its pid, 0 before the start."""
+        return 0 if self._process is None else self._process.pid
+
     def kill(self) -> None:
         """SIGKILL it and what it forked."""
         if self._process is not None:
@@ -128,7 +133,7 @@ def drain(events: int, pause_s: float, seed: int = 0) -> dict[str, float]:
 
 @contextlib.contextmanager
 def _parts(folder: Path) -> Iterator[Parts]:
-    redis_port, server_port = _free_ports(2)
+    redis_port, server_port = free_ports(2)
     (folder / "redis").mkdir()
     options = f"--bind 127.0.0.1 --port {redis_port} --appendonly yes --appendfsync always --dir {folder / 'redis'}"
     with temporary_postgres(folder / "postgres") as postgres:
@@ -166,7 +171,8 @@ def _parts(folder: Path) -> Iterator[Parts]:
             engine.dispose()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return so many ports of this machine that are free at this moment."""
     with contextlib.ExitStack() as held:
         probes = [held.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
