@@ -79,15 +79,23 @@ class Model:
 
 
 def save_model(model: Model, folder: Path) -> Path:
-    """Write the model into `folder`/DIGEST, whole or not at all, and return that path."""
+    """Write the model into `folder`/DIGEST, whole or not at all, and return that path.
+
+    Raises BatchError where it cannot be written.
+    """
     target = folder / model.digest
     if target.exists():
         os.utime(target)  # it is in use again, so the clean-up takes it for new
         return target
     unfinished = folder / f".{model.digest}.{os.getpid()}"
-    unfinished.mkdir(parents=True, exist_ok=True)
-    for name, content in model.files().items():
-        (unfinished / name).write_bytes(content)
+    try:
+        unfinished.mkdir(parents=True, exist_ok=True)
+        for name, content in model.files().items():
+            (unfinished / name).write_bytes(content)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        msg = f"the model cannot be written in {folder}: {error.strerror or error}"
+        raise BatchError(msg) from error
     try:
         unfinished.rename(target)
     except OSError:  # another run has just written the same model

@@ -17,7 +17,7 @@ from batch.event_log.kernels import first_seconds, mark, renumber
 from batch.event_log.log import LoggedEvents, LogOptions, read_log
 from batch.shown_actions import shown_actions
 from batch.tables import Column, Events, Floats, Ids, Posts, Tables, Users
-from source.engine import database_errors
+from source.engine import bound_lock_waits, database_errors
 from source.existing import ExistingTable, find_table, whole_seconds
 from source.quarantine import Quarantine
 from source.schema import SourceSchema
@@ -53,6 +53,7 @@ def read_tables(
     with database_errors(engine, "reading"), engine.connect() as connection:
         if connection.dialect.name == "postgresql":  # one snapshot for all tables
             connection.execution_options(isolation_level="REPEATABLE READ")
+        bound_lock_waits(connection)
         found = {kind: find_table(connection, schema, kind) for kind in KEYS}  # before anything long begins
         events = found["events"]
         if events is None:

@@ -74,7 +74,8 @@ class BatchSettings(BaseSettings):
     redis_url: str | None = Field(
         None,
         validation_alias="REDIS_URL",
-        description="an embedded server without it; redis+cluster://… is a Redis Cluster",
+        description="an embedded server without it; redis+cluster://… is a Redis Cluster, "
+        "redis+sentinel://…/service a master that sentinels name",
     )
     state: Path = Field(
         Path(".hourfeed"),

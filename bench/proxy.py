@@ -14,7 +14,7 @@ _CHUNK = 65_536
 class Proxy:
     """Hands bytes on between clients and the server at `url`, as its methods have it; any thread may call these.
 
-    `delay_s` is waited for before each chunk of an answer is handed on.
+    `delay_s` is waited for before each chunk of an answer is handed on; `answered` counts the bytes of answers.
     """
 
     def __init__(self, url: str) -> None:
@@ -27,6 +27,7 @@ class Proxy:
         self._pumps: list[threading.Thread] = []
         self.delay_s = 0.0
         self.cuts = 0
+        self.answered = 0
         self._listen(0)
 
     @property
@@ -45,6 +46,11 @@ class Proxy:
         with self._lock:
             for connection in self._open:
                 _shut(connection)
+
+    def lead_to(self, url: str) -> None:
+        """Hand on to another server from now on, as an address does that goes over to a replica."""
+        self._url = urlsplit(url)
+        self.cut()
 
     def withhold(self) -> None:
         """Keep all bytes back, in both directions, until `recover`; connections stay open, and new ones are taken."""
@@ -137,6 +143,7 @@ class Proxy:
     def _let_through(self, size: int) -> int:
         """Return how many of an answer's bytes pass."""
         with self._lock:
+            self.answered += size
             if self._until_cut is None or self._until_cut >= size:
                 self._until_cut = None if self._until_cut is None else self._until_cut - size
                 return size

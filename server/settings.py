@@ -60,7 +60,8 @@ class ServerSettings(BaseSettings):
     redis_url: str | None = Field(
         None,
         validation_alias="REDIS_URL",
-        description="where the slates are; redis://127.0.0.1:6379/0 without it; redis+cluster://… is a Redis Cluster",
+        description="where the slates are; redis://127.0.0.1:6379/0 without it; redis+cluster://… is a Redis Cluster, "
+        "redis+sentinel://…/service a master that sentinels name",
     )
     redis_timeout_s: float = Field(
         0.25, gt=0, le=60, description="how long a request waits for Redis before it does without"

@@ -12,10 +12,13 @@ from redis.retry import Retry
 from slates.circuit import REDIS_AWAY
 from slates.cluster import ClusterClient
 from slates.errors import SlatesError
+from slates.sentinel import sentinel_client
 
 __all__ = ["REDIS_AWAY", "RedisError", "connect"]
 
-_CLUSTER = "+cluster"
+_CLUSTER, _SENTINEL = "+cluster", "+sentinel"
+_FAILOVER_RETRIES = 6
+"""Of connecting and of each command, which is some 20 seconds in all: a run waits out the election of a new master."""
 
 
 def connect(url: str, *, timeout_s: float = 5.0, retries: int = 3, may_wait: bool = True) -> Redis:
@@ -25,12 +28,33 @@ def connect(url: str, *, timeout_s: float = 5.0, retries: int = 3, may_wait: boo
     time is not asked for again.
 
     `redis+cluster://` and `rediss+cluster://` name any node of a Redis Cluster (see slates.cluster for what its client
-    lacks). Nothing is sent before the first command. Raises SlatesError when the URL itself is wrong.
+    lacks), `redis+sentinel://` and `rediss+sentinel://` sentinels and their service (see slates.sentinel); there
+    whoever may wait tries for as long as a failover takes. Nothing is sent before the first command. Raises SlatesError
+    when the URL itself is wrong.
     """
+    try:
+        scheme = urlsplit(url).scheme
+        if scheme.endswith(_SENTINEL):
+            options = _options(timeout_s, _FAILOVER_RETRIES if may_wait else retries, may_wait=may_wait)
+            is_tls = _is_tls(scheme.removesuffix(_SENTINEL))
+            return sentinel_client(url.partition("://")[2], tls=is_tls, options=options)
+        options = _options(timeout_s, retries, may_wait=may_wait)
+        if not scheme.endswith(_CLUSTER):
+            return Redis.from_url(url, **options)
+        return cast("Redis", _cluster(url, scheme.removesuffix(_CLUSTER), options))
+    except ValueError as error:
+        msg = (
+            "REDIS_URL is not a Redis URL; it looks like redis://127.0.0.1:6379/0, rediss://…, unix:///path, "
+            "redis+cluster://127.0.0.1:6379 or redis+sentinel://127.0.0.1:26379,…/service"
+        )
+        raise SlatesError(msg) from error
+
+
+def _options(timeout_s: float, retries: int, *, may_wait: bool) -> dict[str, Any]:
     retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries)
     if not may_wait:
         retry = Retry(NoBackoff(), retries, supported_errors=(RedisConnectionError,))
-    options: dict[str, Any] = {
+    return {
         "protocol": 2,
         "decode_responses": False,
         "socket_timeout": timeout_s,
@@ -38,23 +62,18 @@ def connect(url: str, *, timeout_s: float = 5.0, retries: int = 3, may_wait: boo
         "retry": retry,
         "health_check_interval": 30,
     }
-    try:
-        parts = urlsplit(url)
-        if not parts.scheme.endswith(_CLUSTER):
-            return Redis.from_url(url, **options)
-        return cast("Redis", _cluster(url, parts.scheme.removesuffix(_CLUSTER), parts.path, options))
-    except ValueError as error:
-        msg = (
-            "REDIS_URL is not a Redis URL; it looks like redis://127.0.0.1:6379/0, rediss://…, unix:///path or "
-            "redis+cluster://127.0.0.1:6379"
-        )
-        raise SlatesError(msg) from error
 
 
-def _cluster(url: str, scheme: str, path: str, options: dict[str, Any]) -> ClusterClient:
+def _is_tls(scheme: str) -> bool:
     if scheme not in {"redis", "rediss"}:
-        msg = f"{scheme} is no scheme of a cluster"
+        msg = f"{scheme} is no scheme of Redis"
         raise ValueError(msg)
+    return scheme == "rediss"
+
+
+def _cluster(url: str, scheme: str, options: dict[str, Any]) -> ClusterClient:
+    _is_tls(scheme)
+    path = urlsplit(url).path
     if path not in {"", "/", "/0"}:
         msg = f"a Redis Cluster has no database {path[1:]!r}, only 0; give several tenants a prefix each"
         raise SlatesError(msg)

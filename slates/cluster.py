@@ -85,6 +85,11 @@ def by_node(cluster: RedisCluster, keys: Iterable[str]) -> dict[Redis, list[int]
     return places
 
 
+def run_ids(redis: Redis) -> frozenset[str]:
+    """Return the servers that hold keys, by the number that each has drawn at its start; it ends with a failover."""
+    return frozenset(str(cast("Any", node).info("server")["run_id"]) for node in nodes(redis))
+
+
 def nodes(redis: Redis) -> list[Redis]:
     """Return a client for each server that holds keys."""
     cluster = cluster_of(redis)

@@ -11,7 +11,7 @@ from redis import Redis
 from redis.exceptions import WatchError
 
 from slates.batches import batches
-from slates.cluster import control
+from slates.cluster import control, run_ids
 from slates.codec import encode_slate
 from slates.entry import Entry, Row, expiry_s, row_entry, string_entry
 from slates.errors import StaleRunError, VerificationError
@@ -53,6 +53,7 @@ class GenerationWriter:
         self._batch = batch
         self._sizes: list[tuple[str, bool, int]] = []
         self._samples: list[Entry] = []
+        self._verified: tuple[int, frozenset[str]] | None = None
         self.shards: set[int] = set()
         self.manifest = manifest
         self.written = Written()
@@ -110,7 +111,12 @@ class GenerationWriter:
             write_entries(self._redis, batch, self._batch)
 
     def verify(self, expected_values: int) -> None:
-        """Count all that is there, and read a sample back byte for byte; raise VerificationError at any difference."""
+        """Count all that is there, and read a sample back byte for byte; raise VerificationError at any difference.
+
+        Once this is done `flip` does it again on servers that took over from those that were asked here: a replica may
+        lack what its master had.
+        """
+        servers = run_ids(self._redis)
         self._verify_counts(expected_values)
         for batch in batches(self._samples, self._batch):
             with self._redis.pipeline(transaction=False) as pipeline:
@@ -120,15 +126,22 @@ class GenerationWriter:
             for entry, got in zip(batch, stored, strict=True):
                 if got != entry.stored():
                     raise self._unverified(f"{entry.key} read back differs from what was written")
+        self._verified = expected_values, servers
 
     def flip(self, manifest: Manifest) -> Manifest:
         """Make the generation live in one transaction, and return its manifest.
 
-        Raises StaleRunError when this run lost its lock or a newer run has published meanwhile.
+        Raises StaleRunError when this run lost its lock or a newer run has published meanwhile, and VerificationError
+        when a server took over since `verify` that does not hold all.
         """
         for _ in range(_FLIP_TRIES):
             try:
                 with refusal_explained(), control(self._redis, self._keys).pipeline() as pipeline:
+                    self._lock.guard(pipeline)
+                    # Only now: the transaction ends with the connection, so with the server that is asked here.
+                    if self._verified is not None and self._verified[1] != run_ids(self._redis):
+                        self.verify(self._verified[0])
+                        continue
                     return self._flip_in(pipeline, manifest)
             except WatchError:
                 continue  # the lock was renewed, somebody rolled back, or the connection broke: look again
@@ -137,7 +150,6 @@ class GenerationWriter:
 
     def _flip_in(self, pipeline: Any, manifest: Manifest) -> Manifest:
         keys = self._keys
-        self._lock.guard(pipeline)
         pipeline.watch(keys.current)
         live_id = read_live_id(pipeline, keys)
         pipeline.watch(keys.generation(live_id))

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from source.errors import SourceError
 
+LOCK_WAIT_S = 60
+"""Longer than what takes such locks should hold them; shorter than the pause between two runs."""
 _ALLOWED = "allowed are postgresql://user:password@host:5432/name and sqlite:///path/to/file.db"
 _POSTGRES = {"postgres", "postgresql", "postgresql+psycopg2"}
 _SQLITE = {"sqlite", "sqlite+pysqlite"}
@@ -61,6 +63,16 @@ def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute(f"PRAGMA {pragma}").close()
 
 
+def bound_lock_waits(connection: Connection) -> None:
+    """Let the transaction wait at most LOCK_WAIT_S for another's lock, unless role or database have a bound already.
+
+    Without one a run would wait for ever behind an ALTER TABLE that nobody commits. SQLite has a time-out anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        bound = "SELECT set_config('lock_timeout', :ms, true) WHERE current_setting('lock_timeout') = '0'"
+        connection.execute(text(bound), {"ms": str(LOCK_WAIT_S * 1_000)})
+
+
 @contextmanager
 def database_errors(engine: Engine, doing: str) -> Iterator[None]:
     """Turn what the database raises into SourceError: `doing`, the place, the first line of its own words.
@@ -71,6 +83,8 @@ def database_errors(engine: Engine, doing: str) -> Iterator[None]:
         yield
     except (SQLAlchemyError, psycopg2.Error, sqlite3.Error) as error:
         own_words = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        if isinstance(getattr(error, "orig", error), psycopg2.errors.LockNotAvailable):
+            own_words += "; another session has locked a table, as ALTER TABLE does: pg_locks says which"
         url = engine.url
         place = f"{url.host}:{url.port or 5432}/{url.database}" if url.host else url.database or ":memory:"
         raise SourceError(f"{doing} failed in {engine.dialect.name} {place}: {own_words}") from error

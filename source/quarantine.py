@@ -2,7 +2,8 @@
 
 import csv
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -41,17 +42,15 @@ class QuarantineFile:
 
     def add(self, rows: Iterable[BadRow]) -> None:
         """Write rows to the file and count them by reason."""
-        for line, reason, row in rows:
-            self.counts[reason] += 1
-            self._writer().writerow((self._file_name, line, reason, _cut(row)))
+        with self._write_errors():
+            for line, reason, row in rows:
+                self.counts[reason] += 1
+                self._writer().writerow((self._file_name, line, reason, _cut(row)))
 
     def _writer(self) -> Any:
         if self._stream is None:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._stream = self.path.open("w", encoding="utf-8", newline="")
-            except OSError as error:
-                raise SourceError(f"the quarantine file {self.path} cannot be written: {error.strerror}") from error
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = self.path.open("w", encoding="utf-8", newline="")
             self._csv = _csv_writer(self._stream)
             self._csv.writerow(_COLUMNS)
         return self._csv
@@ -65,7 +64,15 @@ class QuarantineFile:
     ) -> None:
         """Close the file."""
         if self._stream is not None:
-            self._stream.close()
+            with self._write_errors():
+                self._stream.close()
+
+    @contextmanager
+    def _write_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:  # a full disk shows in whatever write comes next
+            raise SourceError(f"the quarantine file {self.path} cannot be written: {error.strerror}") from error
 
 
 def append_rows(folder: Path, file_name: str, rows: Sequence[BadRow]) -> None:
