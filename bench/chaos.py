@@ -28,7 +28,7 @@ from bench.nursery import Ended
 from bench.service import forget_own_settings
 from slates.generations import list_generations
 
-KILLS, FAULTS_WANTED = 300, 112
+KILLS, FAULTS_WANTED = 300, 105
 _FAULT_S = (0.2, 0.9)
 _STAGES = ("before_writing", "while_writing", "after_the_flip")
 _OUTCOMES = ("right", "mixed", "partial", "lost", "low_rung", "stale", "asked_again")

@@ -161,6 +161,14 @@ def worker_killed(given: Given) -> Iterator[None]:
 
 
 @contextmanager
+def worker_killed_without_redis(given: Given) -> Iterator[None]:
+    """Kill a worker while the server has no Redis, so that the next one begins with what lies on its disk."""
+    given.world.server_to_redis.refuse()
+    with worker_killed(given):
+        yield
+
+
+@contextmanager
 def disk_full(_given: Given) -> Iterator[None]:
     """Do nothing: the batch was started with a limit on the files that it may write."""
     yield
@@ -188,6 +196,7 @@ FAULTS: dict[str, Fault] = {
         database_refused,
         database_hung,
         worker_killed,
+        worker_killed_without_redis,
         disk_full,
     )
 }

@@ -122,8 +122,8 @@ def _serve() -> None:
             os._exit(_run(order))
         os.close(writing)
         answer(pid=pid)
-        with os.fdopen(reading, errors="replace") as output:
-            said = output.read()  # to its end, which is that of the command
+        with os.fdopen(reading, errors="replace") as pipe:
+            said = pipe.read()  # to its end, which is that of the command
         answer(status=os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said=said)
 
 

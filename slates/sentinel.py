@@ -43,7 +43,8 @@ def sentinel_client(rest: str, *, tls: bool, options: dict[str, Any]) -> Redis:
         "socket_connect_timeout": min(options["socket_timeout"], _SENTINEL_TIMEOUT_S),
         "retry": Retry(NoBackoff(), 0),  # the next sentinel is asked instead
     }
-    sentinels = Sentinel([_address(host) for host in hosts.split(",")], sentinel_kwargs=asking, **master)
+    addresses = [_address(host) for host in hosts.split(",")]
+    sentinels: Any = Sentinel(addresses, sentinel_kwargs=asking, **master)
     client: Redis = sentinels.master_for(unquote(service))
     return client
 

@@ -14,7 +14,7 @@ from bench.generation import differing_keys, digest_slates
 from bench.proxy import Proxy
 from demo.errors import DemoError
 from demo.services import hold_redis
-from slates import shard_writer
+from slates import shard_writer, wire
 from slates.client import connect
 from slates.errors import SlatesError, VerificationError
 from slates.generations import live_generation
@@ -68,13 +68,13 @@ def test_a_batch_in_mid_publish_during_a_failover_publishes_whole_or_not_at_all(
     first = publish(settings)
     with closing(connect(sentinels.url)) as redis:
         expected = digest_slates(redis, KEYS, first.id)
-    send, sent = shard_writer.send, [0]
+    sent = [0]
 
     def kill_then_send(*arguments: Any, **named: Any) -> list[Any]:
         sent[0] += 1
         if sent[0] == nth:
             sentinels.kill_master()
-        return send(*arguments, **named)
+        return wire.send(*arguments, **named)
 
     monkeypatch.setattr(shard_writer, "send", kill_then_send)
     try:
@@ -129,7 +129,7 @@ def test_a_flip_never_points_to_what_a_new_master_lacks(
         address = proxy.url.replace(connect(master).connection_pool.connection_kwargs["password"], own)
         settings = settings_of(database, address, tmp_path / "state")
         first = publish(settings)
-        turns = []
+        turns: list[str] = []
 
         def verify_then_fail_over(self: GenerationWriter, expected_values: int) -> None:
             if lacks and not turns:
