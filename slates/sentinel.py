@@ -1,6 +1,6 @@
 """Redis Sentinel: a client that asks the sentinels where the master is, each time that it connects."""
 
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, unquote
 
 from redis import Redis
@@ -44,7 +44,7 @@ def sentinel_client(rest: str, *, tls: bool, options: dict[str, Any]) -> Redis:
         "retry": Retry(NoBackoff(), 0),  # the next sentinel is asked instead
     }
     addresses = [_address(host) for host in hosts.split(",")]
-    sentinels: Any = Sentinel(addresses, sentinel_kwargs=asking, **master)
+    sentinels = cast("Any", Sentinel)(addresses, sentinel_kwargs=asking, **master)  # untyped
     client: Redis = sentinels.master_for(unquote(service))
     return client
 
