@@ -85,6 +85,10 @@ def running(command: list[str], port: int, cwd: Path, *, ends_with: int = 0, **v
 
 @pytest.fixture
 def port() -> int:
+    return free_port()
+
+
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
