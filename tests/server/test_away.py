@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from published import put_posts
 from redis import Redis
@@ -22,7 +23,7 @@ TIMEOUT_S = 1.5
 @contextmanager
 def serving(folder: Path, redis_url: str) -> Iterator[Running]:
     port = free_port()
-    environment = {"HOURFEED_WORKERS": "2", "HOURFEED_THREADS": "2", "HOURFEED_WARM_FILE": "warm.json"}
+    environment: dict[str, Any] = {"HOURFEED_WORKERS": "2", "HOURFEED_THREADS": "2", "HOURFEED_WARM_FILE": "warm.json"}
     environment |= {"REDIS_URL": redis_url, "HOURFEED_REDIS_TIMEOUT_S": str(TIMEOUT_S), "HOURFEED_STATE": str(folder)}
     with running([str(BIN / "hourfeed"), "serve", "--port", str(port)], port, folder, **environment) as server:
         server.wait_for("/healthz", 200)
@@ -48,7 +49,7 @@ def without_waiting(server: Running, rung: str) -> list[int]:
 
 @contextmanager
 def paused(redis: Redis) -> Iterator[None]:
-    pid = int(redis.info("server")["process_id"])  # type: ignore[index]
+    pid = int(redis.info("server")["process_id"])
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
