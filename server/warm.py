@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import orjson
 from redis import Redis
@@ -151,8 +150,7 @@ class WarmKeeper:
 
 def origin_of(redis_url: str, prefix: str) -> str:
     """Name a Redis and a prefix, without user and password."""
-    parts = urlsplit(redis_url)
-    return f"{parts.hostname or ''}:{parts.port or ''}{parts.path} {prefix}"
+    return f"{redis_url.partition('://')[2].partition('?')[0].rpartition('@')[2]} {prefix}"
 
 
 def _small(posts: Posts) -> dict[str, tuple[str, str]]:

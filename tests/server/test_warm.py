@@ -119,6 +119,8 @@ def test_the_file_is_private_and_holds_no_user_and_no_password(kept: Path) -> No
     told = json.loads(path.read_bytes().partition(b"\n")[2])
     assert told["origin"] == "127.0.0.1:6379/0 hourfeed"
     assert "1 2 3" not in path.read_text()
+    assert origin_of("redis+sentinel://:secret@a:1,b:2/main?sentinel_password=secret", "p") == "a:1,b:2/main p"
+    assert origin_of("unix:///run/redis.sock?password=secret", "p") == "/run/redis.sock p"
     assert origin_of("rediss://me:secret@redis.example.org:6380/3", "p") == "redis.example.org:6380/3 p"
 
 
