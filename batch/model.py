@@ -1,25 +1,29 @@
 """The ranker's model: LightGBM trees, and all that is needed to compute their features again. Saved without pickle."""
 
-import hashlib
-import io
 import json
 import os
-import re
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
-import numpy as np
-from numpy.typing import NDArray
-
+from batch.arrays import arrays_from_bytes, arrays_to_bytes
 from batch.errors import BatchError
-from batch.features.matrix import PROFILE, Column
+from batch.features.matrix import Column
 from batch.features.registry import FEATURES
 from batch.features.vocabulary import Vocabularies
+from batch.model_checks import (
+    columns_of,
+    count_of,
+    digest_of,
+    read_about,
+    read_files,
+    refuse_foreign_trees,
+    second_of,
+    unusable,
+    vocabularies_of,
+)
 from batch.neural.network import Network
 from batch.text.clusters import Clusters
 from batch.text.encoder import TextEncoder
@@ -66,16 +70,16 @@ class Model:
         if self.encoder is not None:
             about["text"] = self.encoder.about()
             centres = {"centres": self.clusters.centres} if self.clusters is not None else {}
-            files[_TEXT] = _archive({**self.encoder.arrays(), **centres})
+            files[_TEXT] = arrays_to_bytes({**self.encoder.arrays(), **centres})
         if self.network is not None:
             about["network"] = [[column.part, column.name] for column in self.network.columns]
-            files[_NETWORK] = _archive(self.network.arrays())
+            files[_NETWORK] = arrays_to_bytes(self.network.arrays())
         return files | {_ABOUT: _json(about)}
 
     @property
     def digest(self) -> str:
         """Return the first 16 hexadecimal digits of SHA-256 over the model's files."""
-        return _digest(self.files())
+        return digest_of(self.files())
 
 
 def save_model(model: Model, folder: Path) -> Path:
@@ -116,61 +120,50 @@ def remove_old_models(folder: Path, keep: int) -> list[str]:
 def load_model(path: Path, vectors: Path | None = None) -> Model:
     """Read what `save_model` wrote; raise BatchError where it is not a model of this version's features.
 
+    The files may come from a stranger: nothing in them is code, and what could lead a compiled loop astray is refused.
     vectors : the file of known text vectors; None where there is none.
     """
     try:
-        about = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
-        columns = tuple(Column(part, name) for part, name in about["columns"])
-        encoder = clusters = None
+        files = read_files(path, _FILES)
+        about = read_about(files[_ABOUT])
+        columns, seen = columns_of(about["columns"]), columns_of(about.get("network", []))
+        base = str(about.get("base", ""))
+        has = {"network": "network" in about, "clusters": False}
+        encoder = clusters = network = None
         if "text" in about:
-            with np.load(io.BytesIO((path / _TEXT).read_bytes()), allow_pickle=False) as arrays:
-                encoder = read_encoder(about["text"], arrays, vectors)
-                clusters = Clusters(arrays["centres"]) if "centres" in arrays else None
-        vocabularies = Vocabularies({name: tuple(values) for name, values in about["vocabularies"].items()})
-        trees = (path / _TREES).read_text(encoding="utf-8")
-        as_of_s, groups, rows = (int(about[name]) for name in ("trained_as_of_s", "groups", "rows"))
-        network = None
-        if "network" in about:
-            with np.load(io.BytesIO((path / _NETWORK).read_bytes()), allow_pickle=False) as arrays:
-                seen = tuple(Column(part, name) for part, name in about["network"])
-                network = Network.of(seen, dict(arrays))
-        base = about.get("base", "")
-        model = Model(trees, columns, vocabularies, encoder, as_of_s, groups, rows, network, clusters, base)
-    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
-        msg = f"{path} is not a model of `hourfeed batch` ({error!r}); models lie in the state folder, under models/"
+            arrays = arrays_from_bytes(files[_TEXT])
+            encoder = read_encoder(about["text"], arrays, vectors)
+            clusters = Clusters.of(arrays["centres"], len(arrays["components"])) if "centres" in arrays else None
+            has["clusters"] = clusters is not None
+        unknown = unusable((*columns, *seen), base, **has)
+        if not unknown and "network" in about:
+            network = Network.of(seen, arrays_from_bytes(files[_NETWORK]))
+        model = Model(
+            files[_TREES].decode(),
+            columns,
+            vocabularies_of(about["vocabularies"]),
+            encoder,
+            second_of(about, "trained_as_of_s"),
+            count_of(about, "groups"),
+            count_of(about, "rows"),
+            network,
+            clusters,
+            base,
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        msg = (
+            f"{path} is not a model of `hourfeed batch` ({error!r:.300}); models lie in the state folder, under models/"
+        )
         raise BatchError(msg) from error
-    used = columns + (network.columns if network else ())
-    unknown = [c.name for c in used if not c.name.startswith(PROFILE) and c.name not in FEATURES]
-    unknown += [model.base] if model.base and model.base not in FEATURES else []
     if unknown:
         msg = (
-            f"the model {path} uses features that this version does not compute: {', '.join(unknown)}; train a new one"
+            f"the model {path} uses features that this version does not compute: {', '.join(unknown):.300}; "
+            "train a new one"
         )
         raise BatchError(msg)
-    _refuse_changed(path)
+    if model.trees:
+        refuse_foreign_trees(model.trees, columns)
     return model
-
-
-def _refuse_changed(path: Path) -> None:
-    """Compare a folder that is named by a digest with what it holds, as it lies on disk."""
-    found = _digest({name: (path / name).read_bytes() for name in _FILES if (path / name).exists()})
-    if re.fullmatch(r"[0-9a-f]{16}", path.name) and found != path.name:
-        msg = f"the model {path} was changed since it was saved: its content has the digest {found}"
-        raise BatchError(msg)
-
-
-def _digest(files: Mapping[str, bytes]) -> str:
-    total = hashlib.sha256()
-    for name, content in sorted(files.items()):
-        total.update(f"{name} {len(content)}\n".encode())
-        total.update(content)
-    return total.hexdigest()[:16]
-
-
-def _archive(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **arrays)
-    return content.getvalue()
 
 
 def _json(value: Any) -> bytes:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from batch.errors import BatchError
 from batch.model import load_model
+from batch.model_checks import folder_of
 from batch.pipeline import TRAINED, config_digest
 from batch.settings import BatchSettings
 from slates.manifest import Manifest
@@ -18,8 +19,8 @@ def model_in_use(settings: BatchSettings, live: Manifest | None, as_of: datetime
     """
     if live is None or live.ranker not in TRAINED or live.config_digest != config_digest(settings):
         return None
-    path = settings.state / "models" / live.model_digest
     try:
+        path = folder_of(settings.state / "models", live.model_digest)
         age_s = as_of.timestamp() - load_model(path).trained_as_of_s
     except BatchError:
         return None

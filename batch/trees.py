@@ -12,6 +12,8 @@ from batch.tables import Floats, Ints
 MOST_LEAVES = 32
 """Leaves that a mask of 32 bits can tell apart."""
 
+_LARGEST_LEAF = 1e30
+"""Beyond it sums of trees would leave what the scorer can add up exactly."""
 _CATEGORICAL = 1
 _DEFAULT_LEFT = 2
 _MISSING_ZERO = 1
@@ -57,7 +59,10 @@ class Tree:
 
 
 def parse_trees(model_text: str) -> list[Tree]:
-    """Read every tree of a saved booster; raise BatchError at what the scorer cannot reproduce exactly."""
+    """Read every tree of a saved booster; raise BatchError at what the scorer cannot reproduce exactly.
+
+    The text may be a stranger's: whatever it says, the compiled loops can walk what is returned.
+    """
     head, *blocks = model_text.split("\nTree=")
     lines = head.splitlines()
     if "average_output" in lines or "num_tree_per_iteration=1" not in lines:
@@ -65,8 +70,8 @@ def parse_trees(model_text: str) -> list[Tree]:
         raise BatchError(msg)
     try:
         return [_parse(place, block.split("\nend of trees")[0]) for place, block in enumerate(blocks)]
-    except (KeyError, ValueError, IndexError) as error:
-        msg = f"the trees of the model cannot be read ({error!r}); train a new one"
+    except (KeyError, ValueError, OverflowError) as error:
+        msg = f"the trees of the model cannot be read ({error!r:.200}); train a new one"
         raise BatchError(msg) from error
 
 
@@ -76,13 +81,16 @@ def _parse(place: int, block: str) -> Tree:
         msg = f"tree {place} is linear or splits by category, which the scorer cannot do; train without"
         raise BatchError(msg)
     leaf = _numbers(fields["leaf_value"])
+    if not len(leaf) or not (np.abs(leaf) <= _LARGEST_LEAF).all():  # a NaN is not
+        msg = f"tree {place} has no leaves, or leaves that are no numbers up to {_LARGEST_LEAF:g}"
+        raise ValueError(msg)
     if len(leaf) > MOST_LEAVES:
         msg = f"tree {place} has {len(leaf)} leaves, at most {MOST_LEAVES} are supported; set a smaller `leaves`"
         raise BatchError(msg)
     if len(leaf) == 1:
         empty = np.zeros(0, dtype=np.int64)
         return Tree(empty, np.zeros(0), np.zeros(0, dtype=bool), empty, empty, leaf)
-    kind = _numbers(fields["decision_type"]).astype(np.int64)
+    kind = integers(fields["decision_type"])
     missing = (kind >> 2) & 3
     threshold = _numbers(fields["threshold"])
     if (missing == _MISSING_ZERO).any() or (kind & _CATEGORICAL).any():
@@ -90,13 +98,40 @@ def _parse(place: int, block: str) -> Tree:
         raise BatchError(msg)
     default_left = (kind & _DEFAULT_LEFT) > 0
     nan_left = np.where(missing == _MISSING_NAN, default_left, threshold >= 0)  # else LightGBM reads a NaN as 0
-    columns = (_numbers(fields[name]).astype(np.int64) for name in ("split_feature", "left_child", "right_child"))
-    feature, left, right = columns
-    return Tree(feature, threshold, nan_left, left, right, leaf)
+    feature, left, right = (integers(fields[name]) for name in ("split_feature", "left_child", "right_child"))
+    tree = Tree(feature, threshold, nan_left, left, right, leaf)
+    _refuse_other_shapes(place, tree)
+    return tree
+
+
+def _refuse_other_shapes(place: int, tree: Tree) -> None:
+    """Raise ValueError unless the nodes are one binary tree, of which every node and leaf is reached once.
+
+    LightGBM numbers a node after its parent, and that keeps a walk from going round in circles.
+    """
+    n_nodes = len(tree.leaf) - 1
+    arrays = (tree.feature, tree.threshold, tree.nan_left, tree.left, tree.right)
+    if any(len(values) != n_nodes for values in arrays):
+        msg = f"tree {place} has {len(tree.leaf)} leaves, but not {n_nodes} nodes"
+        raise ValueError(msg)
+    children = np.concatenate([tree.left, tree.right])
+    parents = np.concatenate([np.arange(n_nodes), np.arange(n_nodes)])
+    each_once = np.array_equal(np.sort(children), np.setdiff1d(np.arange(-n_nodes - 1, n_nodes), [0]))
+    if not each_once or (children[children >= 0] <= parents[children >= 0]).any():
+        msg = f"the nodes of tree {place} are no binary tree"
+        raise ValueError(msg)
+    if (tree.feature < 0).any() or np.isnan(tree.threshold).any():
+        msg = f"tree {place} splits by a column below 0, or at no number"
+        raise ValueError(msg)
 
 
 def _numbers(text: str) -> Floats:
     return np.array(text.split(), dtype=np.float64)
+
+
+def integers(text: str) -> Ints:
+    """Read whole numbers with spaces between; ValueError or OverflowError where one is none of 64 bits."""
+    return np.array(text.split(), dtype=np.int64)
 
 
 def goes_left(tree: Tree, node: int, values: NDArray[np.float32] | Floats) -> NDArray[np.bool_]:

@@ -16,7 +16,9 @@ from batch.features.matrix import gather
 from batch.features.registry import FEATURES
 from batch.features.view import View
 from batch.model import Model, load_model
+from batch.model_checks import folder_of
 from batch.pipeline import TRAINED, Report, config_digest, prepare_history, read_at, view_at
+from batch.plain_trees import plain_trees
 from batch.rank import Scorer, make_scorer
 from batch.settings import BatchSettings
 from batch.tables import Ints
@@ -85,7 +87,7 @@ def explain(
     """
     model = None
     if manifest.ranker in TRAINED:
-        model = load_model(settings.state / "models" / manifest.model_digest, settings.state / CACHE)
+        model = load_model(folder_of(settings.state / "models", manifest.model_digest), settings.state / CACHE)
     tables = read_at(settings, engine, manifest.as_of, report)
     history = prepare_history(settings, tables, model, tables.as_of_s)
     view = view_at(settings, history, tables.as_of_s)
@@ -131,7 +133,8 @@ def _contributions(view: View, model: Model, user: int, bucket: int, places: Int
     columns = list(model.columns)
     n = len(places)
     matrix = gather(view, columns, np.full(n, user), places, np.full(n, bucket))
-    adds = np.asarray(as_booster(model.trees).predict(matrix.astype(np.float64), pred_contrib=True))[:, :-1]
+    booster = as_booster(plain_trees(model.trees, len(columns)))
+    adds = np.asarray(booster.predict(matrix.astype(np.float64), pred_contrib=True))[:, :-1]
     names = list(dict.fromkeys(column.name for column in columns))
     by_name = {name: [at for at, column in enumerate(columns) if column.name == name] for name in names}
     base = np.zeros(n)

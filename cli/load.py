@@ -12,10 +12,16 @@ from rich.text import Text
 
 from batch.settings import BatchSettings
 from cli.context import read_settings
+from cli.memory import bounded_memory
+from cli.plain import plain
 from source.errors import SourceError
 
 if TYPE_CHECKING:
     from source.load import LoadReport
+
+
+MOST_MEMORY = 8 << 30
+"""Bytes that loading may take beyond what the process has: a file of a few kilobytes can ask for hundreds of GB."""
 
 
 @click.command("load")
@@ -34,7 +40,7 @@ def command(folder: Path) -> None:
 
     engine = open_engine(settings.database_url, settings.state)
     try:
-        with _Bars() as bars:
+        with _Bars() as bars, bounded_memory(MOST_MEMORY):
             quarantine = settings.state / "quarantine"
             report = load_folder(folder, engine, settings.source, settings.actions, quarantine, bars.show)
     finally:
@@ -59,7 +65,7 @@ class _Bars(Progress):
             from source.files import size_bytes
 
             size = max(size_bytes(path), bytes_read)
-            self._bars[path] = self.add_task(path.name, total=size, rows=0, rate=0)
+            self._bars[path] = self.add_task(plain(path.name), total=size, rows=0, rate=0)
         bar = self._bars[path]
         elapsed_s = self.tasks[bar].elapsed or 0
         self.update(bar, completed=bytes_read, rows=rows, rate=int(rows / elapsed_s) if elapsed_s else 0)
@@ -74,19 +80,19 @@ def _print(report: "LoadReport") -> None:
     for file in report.files:
         bad = sum(file.quarantined.values())
         counts = (file.rows, file.new, file.known, bad, int(file.rows / max(file.seconds, 1e-3)))
-        table.add_row(Text(file.path.name), file.kind, *(f"{count:,}" for count in counts))
+        table.add_row(Text(plain(file.path.name)), file.kind, *(f"{count:,}" for count in counts))
     Console().print(table)
     for file in report.files:
         for reason, count in sorted(file.quarantined.items(), key=lambda entry: -entry[1]):
-            click.echo(f"{file.path.name}: {_rows(count)} set aside: {reason}")
+            click.echo(plain(f"{file.path.name}: {_rows(count)} set aside: {reason}"))
         if file.quarantine_path:
             set_aside = "row set aside is" if sum(file.quarantined.values()) == 1 else "rows set aside are"
-            click.echo(f"{file.path.name}: the {set_aside} in {file.quarantine_path}")
+            click.echo(plain(f"{file.path.name}: the {set_aside} in {file.quarantine_path}"))
         if file.ignored_columns:
             names = ", ".join(name or "(without a name)" for name in file.ignored_columns)
-            click.echo(f"{file.path.name}: columns not loaded: {names}")
+            click.echo(plain(f"{file.path.name}: columns not loaded: {names}"))
     if report.ignored:
-        click.echo(f"files not loaded: {', '.join(report.ignored)}")
+        click.echo(plain(f"files not loaded: {', '.join(report.ignored)}"))
 
 
 def _rows(count: int) -> str:

@@ -2,12 +2,14 @@
 
 import importlib
 import keyword
+import logging
 import os
 import sys
 
 import click
 
 from batch.errors import BatchError
+from cli.plain import PlainFormatter, plain_lines
 from cli.system import remedy_for
 from demo.errors import DemoError
 from slates.errors import SlatesError
@@ -63,11 +65,13 @@ def main() -> None:
 
 def run() -> None:
     """Run the command line."""
+    if logging.lastResort is not None:  # what writes the warnings of commands
+        logging.lastResort.setFormatter(PlainFormatter())
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # else idle OpenMP threads spin, and starve what else runs
     try:
         main.main(standalone_mode=True)
     except (SlatesError, SourceError, BatchError, DemoError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {plain_lines(str(error))}")
     except OSError as error:
         remedy = remedy_for(error)
         if remedy is None:

@@ -8,6 +8,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from cli.plain import plain
+
 _EVERY_S = 10.0
 
 
@@ -63,6 +65,6 @@ class StageProgress:
     def note(self, text: str) -> None:
         """Show a line that stays."""
         if self._bars:
-            self._bars.console.print(f"note: {text}", markup=False, highlight=False)
+            self._bars.console.print(f"note: {plain(text)}", markup=False, highlight=False)
         else:
-            sys.stderr.write(f"note: {text}\n")
+            sys.stderr.write(f"note: {plain(text)}\n")

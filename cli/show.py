@@ -7,6 +7,7 @@ import click
 
 from batch.settings import BatchSettings
 from cli.context import open_redis, parse_time, read_settings
+from cli.plain import plain, plain_lines
 from cli.progress import StageProgress
 from slates.bucket import bucket_name, bucket_of
 from slates.cluster import keys_of
@@ -42,15 +43,17 @@ def show_user(user_id: str, at: str | None, limit: int, *, why: bool) -> None:
         feed = Lookup(redis, keys).feed(user_id, bucket_of(moment), limit)
         posts = read_posts(redis, keys, feed.post_ids)
         manifest = read_manifest(redis, keys, feed.generation)
-    click.echo(f"user {user_id}, {bucket_name(feed.bucket)}, rung {feed.rung}, generation {feed.generation}")
+    click.echo(
+        f"user {plain(user_id)}, {bucket_name(feed.bucket)}, rung {feed.rung}, generation {plain(feed.generation)}"
+    )
     if manifest is not None:
-        click.echo(f"ranker {manifest.ranker}; gate: {verdict_line(manifest.gate)}")
+        click.echo(plain(f"ranker {manifest.ranker}; gate: {verdict_line(manifest.gate)}"))
     told = _told(settings, user_id, feed, manifest) if why and manifest is not None else {}
     for place, post_id in enumerate(feed.post_ids, start=1):
         text, topic = posts.get(post_id, ("", ""))
-        click.echo(f"{place:>3}  {post_id:<22} {topic:<14} {' '.join(text.split())[:80]}")
+        click.echo(plain(f"{place:>3}  {post_id:<22} {topic:<14} {' '.join(text.split())[:80]}"))
         for line in told.get(post_id, ()):
-            click.echo(f"     {line}")
+            click.echo(plain(f"     {line}"))
 
 
 def _told(settings: BatchSettings, user_id: str, feed: Feed, manifest: Manifest) -> dict[str, list[str]]:
@@ -106,4 +109,4 @@ def show_post(post_id: str) -> None:
         )
         raise NoGenerationError(msg)
     text, topic = posts[post_id]
-    click.echo(f"post {post_id}, topic {topic or 'none'}\n{text}")
+    click.echo(f"post {plain(post_id)}, topic {plain(topic) or 'none'}\n{plain_lines(text)}")

@@ -6,6 +6,7 @@ import click
 
 from batch.settings import BatchSettings
 from cli.context import open_redis, read_settings
+from cli.plain import plain
 from slates.bucket import bucket_name
 from slates.cluster import keys_of
 from slates.generations import list_generations, live_generation
@@ -24,12 +25,12 @@ def command() -> None:
         click.echo("no generation is live; publish one with `hourfeed batch`")
         raise SystemExit(1)
     for name, value in describe(live, datetime.now(UTC)).items():
-        click.echo(f"{name:<12} {value}")
+        click.echo(plain(f"{name:<12} {value}"))
     click.echo("\ngeneration                 state        as of                 users       slates  ranker")
     for manifest in held:
         as_of = f"{manifest.as_of:%Y-%m-%d %H:%M:%S}"
         counts = f"{manifest.users:>9,} {manifest.slates:>12,}"
-        click.echo(f"{manifest.id:<26} {manifest.state:<12} {as_of:<19} {counts}  {manifest.ranker}")
+        click.echo(plain(f"{manifest.id:<26} {manifest.state:<12} {as_of:<19} {counts}  {manifest.ranker}"))
 
 
 def describe(manifest: Manifest, now: datetime) -> dict[str, str]:

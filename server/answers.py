@@ -2,6 +2,7 @@
 
 import json
 
+import orjson
 from flask import Response
 
 
@@ -12,3 +13,11 @@ def json_answer(body: object, status: int = 200, *, retry_after_s: int | None = 
     if retry_after_s is not None:
         answer.headers["Retry-After"] = str(retry_after_s)
     return answer
+
+
+def as_json(value: object) -> str:
+    """Return a value that came in as JSON as text again; what is nested deeper than that can be written is named so."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return "nested too deeply"

@@ -7,7 +7,7 @@ from flask import Blueprint, Response, request
 from redis import Redis
 from werkzeug.exceptions import UnsupportedMediaType
 
-from server.answers import json_answer
+from server.answers import as_json, json_answer
 from server.keys import Guard
 from server.parameters import ID, ID_TEXT, ParameterError, canonical_id, check_id
 from slates.blocked import block, read_blocked, unblock
@@ -75,7 +75,7 @@ def _id(value: Any, kind: IdType) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
-        raise ParameterError("post_ids", orjson.dumps(value).decode(), ID if kind == "integer" else ID_TEXT)
+        raise ParameterError("post_ids", as_json(value), ID if kind == "integer" else ID_TEXT)
     return canonical_id(check_id(value), kind)
 
 

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, request
 from redis import Redis
 from werkzeug.exceptions import UnsupportedMediaType
 
-from server.answers import json_answer
+from server.answers import as_json, json_answer
 from server.keys import Guard
 from server.parameters import ID, ID_TEXT, TIME, ParameterError, canonical_id, parse_time
 from slates.client import REDIS_AWAY
@@ -100,8 +100,8 @@ def _read(
 
 
 def _wrong(index: int | None, field: str, value: object, allowed: str) -> dict[str, object]:
-    shown = value if isinstance(value, str) or value is None else orjson.dumps(value).decode()
-    return {"index": index, "field": field, "value": None if shown is None else shown[:100], "allowed": allowed}
+    shown = value if isinstance(value, str) or value is None else as_json(value)
+    return {"index": index, "field": field[:100], "value": None if shown is None else shown[:100], "allowed": allowed}
 
 
 class _Reader:

@@ -1,7 +1,7 @@
 """Finds the files of users, posts and events in a folder, and reads each in chunks of rows."""
 
-import gzip
 import zlib
+from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,6 +12,7 @@ import pyarrow as pa
 from source.chunk import Chunk
 from source.csv_rows import CsvRows
 from source.errors import SourceError
+from source.gunzip import Gunzip
 from source.parquet_rows import ParquetRows
 from source.tables import Kind
 
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
     from io import BufferedReader
 
 CHUNK_ROWS = 50_000
+MOST_COLUMNS = 1_600
 STEMS: dict[Kind, tuple[str, ...]] = {
     "users": ("users", "user_data"),
     "posts": ("posts", "post_text_df", "post_data", "post_topics"),
     "events": ("events", "feed_data"),
 }
+DAMAGE = (OSError, EOFError, zlib.error, pa.ArrowException, UnicodeDecodeError, MemoryError)
+"""What readers raise at a file that is none, or asks for more memory than there is."""
 ENDINGS = (".csv", ".csv.gz", ".parquet")
 _RECORD_LINES: dict[Kind, int] = {"users": 2_000, "posts": 2_000, "events": 1}
 """An event has no field in which a line could end; texts of posts have."""
@@ -99,19 +103,23 @@ def open_rows(path: Path, kind: Kind) -> Iterator[RowFile]:
                 rows = ParquetRows([path])
             else:
                 raw = stack.enter_context(path.open("rb"))
-                stream: BufferedReader | gzip.GzipFile = raw
+                stream: BufferedReader | Gunzip = raw
                 if name.endswith(".gz"):
-                    stream = stack.enter_context(gzip.GzipFile(fileobj=raw))
+                    stream = stack.enter_context(Gunzip(raw, path.name))
                 rows = CsvRows(stream, path.name, _RECORD_LINES[kind], raw.tell)
         _check_header(path, rows.header)
         yield RowFile(path, rows)
 
 
 def _check_header(path: Path, header: list[str]) -> None:
-    twice = sorted({name for name in header if name and header.count(name) > 1})
+    if len(header) > MOST_COLUMNS:
+        raise SourceError(
+            f"{path.name} has {len(header):,} columns, more than the {MOST_COLUMNS:,} of a database table"
+        )
+    twice = sorted(name for name, count in Counter(header).items() if name and count > 1)
     if twice:
         raise SourceError(
-            f"the columns of {path.name} must have names of their own; twice there is {', '.join(twice)!r}"
+            f"the columns of {path.name} must have names of their own; twice there is {', '.join(twice)!r:.300}"
         )
 
 
@@ -119,6 +127,6 @@ def _check_header(path: Path, header: list[str]) -> None:
 def _reading(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+    except DAMAGE as error:
         words = str(error).partition("\n")[0] or type(error).__name__
-        raise SourceError(f"{path.name} is damaged or not what its ending says: {words}") from error
+        raise SourceError(f"{path.name} is damaged or not what its ending says: {words:.300}") from error

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from source.errors import SourceError
 
 _NAMES_SHOWN = 50
+_CHARACTERS_SHOWN = 100
 
 
 def missing_column(place: str, kind: str, canonical: str, names: dict[str, str], there: Collection[str]) -> SourceError:
@@ -34,7 +35,7 @@ def missing_table(full_name: str, kind: str, there: Collection[str]) -> SourceEr
 
 def _nearest(wanted: list[str], there: Collection[str]) -> str:
     """Return the name that most resembles one of the wanted ones, whatever its case; "" where none does."""
-    folded = {name.casefold(): name for name in there}
+    folded = {name.casefold(): name for name in there if len(name) <= _CHARACTERS_SHOWN}
     for name in wanted:
         for match in get_close_matches(name.casefold(), folded, n=1):
             return folded[match]
@@ -50,5 +51,6 @@ def _where(kind: str, canonical: str, near: str) -> str:
 
 
 def _listed(names: Collection[str]) -> str:
-    shown = list(names)[:_NAMES_SHOWN]
+    shown = [name if len(name) <= _CHARACTERS_SHOWN else f"{name[:_CHARACTERS_SHOWN]}…" for name in names]
+    shown = shown[:_NAMES_SHOWN]
     return ", ".join(shown) + (" …" if len(names) > len(shown) else "")

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from source.chunk import BadRow, Chunk
+from source.csv_lines import RECORD_BYTES
 from source.errors import SourceError
 
 _EXACT_FLOAT = float(2**53)
@@ -54,9 +55,9 @@ def _opened(path: Path) -> Iterator[pyarrow.parquet.ParquetFile]:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             yield file
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError, MemoryError) as error:
         words = str(error).partition("\n")[0] or type(error).__name__
-        raise SourceError(f"{path.name} is damaged or not what its ending says: {words}") from error
+        raise SourceError(f"{path.name} is damaged or not what its ending says: {words:.300}") from error
 
 
 def _chunk(batch: pa.RecordBatch, first: int, bytes_read: int) -> Chunk:
@@ -103,6 +104,8 @@ def _is_clean(texts: Any) -> bool:
         texts.validate(full=True)
     except pa.ArrowInvalid:
         return False
+    if (pc.max(pc.binary_length(texts)).as_py() or 0) > RECORD_BYTES:
+        return False
     return not pc.any(pc.or_(pc.equal(texts, ""), pc.match_substring(texts, "\0"))).as_py()
 
 
@@ -111,6 +114,8 @@ def _is_binary(type_: Any) -> bool:
 
 
 def _flaw(text: bytes) -> str:
+    if len(text) > RECORD_BYTES:
+        return "longer than 1 MiB"
     if b"\0" in text:
         return "a NUL character"
     try:
@@ -131,5 +136,12 @@ def _whole_as_integers(values: Any) -> Any:
 
 def _raw(columns: dict[str, Any], at: int) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(values[at].as_py() for values in columns.values())
+    csv.writer(text, lineterminator="").writerow(_plain(values[at]) for values in columns.values())
     return text.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    try:
+        return value.as_py()
+    except (ValueError, OverflowError):  # a time that Python has not
+        return str(value.cast(pa.int64()))

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from batch.errors import BatchError
 from batch.features.matrix import Column
 from batch.kernels import dot_rows
-from batch.neural.inputs import Side
+from batch.neural.inputs import Side, hour_columns, post_columns, user_columns
 from batch.neural.knots import Knots
 
 Matrix = NDArray[np.float32]
@@ -46,9 +47,45 @@ class Network:
 
     @staticmethod
     def of(columns: tuple[Column, ...], arrays: Mapping[str, Matrix]) -> "Network":
-        """Return the network of saved numbers; raise KeyError where some are missing."""
+        """Return the network of saved numbers; raise KeyError where some are missing, ValueError where they do not fit.
+
+        Whether they fit the texts, topics and crowd of a moment is seen when they are multiplied.
+        """
         knots = {name: Knots(arrays[f"knots.{name}"]) for name in ("user", "post", "hour")}
-        return Network(columns, knots, {name: arrays[name] for name in WEIGHTS})
+        seen = {"user": user_columns(columns), "post": post_columns(columns), "hour": hour_columns(columns)}
+        for name, known in knots.items():
+            if known.at.ndim != 2 or known.at.shape[0] != len(seen[name]) or known.at.shape[1] < 2:
+                msg = f"knots of shape {known.at.shape} do not go with {len(seen[name])} columns of the {name}"
+                raise ValueError(msg)
+        weights = {name: arrays[name] for name in WEIGHTS}
+        _refuse_other_shapes(weights, knots["hour"].width)
+        return Network(columns, knots, weights)
+
+
+def _refuse_other_shapes(weights: Mapping[str, Matrix], hour_width: int) -> None:
+    if any(array.dtype != np.float32 for array in weights.values()):
+        raise ValueError("weights of a network are float32")
+    if any(weights[name].ndim != 2 for name in WEIGHTS if not name.endswith("bias")):
+        raise ValueError("weights of a network have two dimensions")
+    hidden, mid = weights["hour.in"].shape[1], weights["hour.mid"].shape[1]
+    wanted = {
+        "hour.in": (hour_width, hidden),
+        "hour.in_bias": (hidden,),
+        "hour.mid": (hidden, mid),
+        "hour.mid_bias": (mid,),
+        "hour.out": (mid, 1),
+    }
+    for side in ("user", "post"):
+        hidden = weights[f"{side}.in"].shape[1]
+        wanted |= {
+            f"{side}.in_bias": (hidden,),
+            f"{side}.out": (hidden, LEARNED_DIMS + 2),
+            f"{side}.out_bias": (LEARNED_DIMS + 2,),
+        }
+    for name, shape in wanted.items():
+        if weights[name].shape != shape:
+            msg = f"the weights {name} are of shape {weights[name].shape}, not {shape}"
+            raise ValueError(msg)
 
 
 def tower(weights: Weights, side: str, inputs: Any, crowd: Any, text: Any, times: Times) -> tuple[Any, Any, Any]:
@@ -79,6 +116,9 @@ def vectors(network: Network, side: str, inputs: Side) -> Matrix:
 
 def times_by_row(left: Matrix, right: Matrix) -> Matrix:
     """Return left @ right, each row summed alike whatever rows stand beside it: BLAS would round otherwise."""
+    if left.shape[1] != right.shape[0]:  # the loop below would read beyond an array
+        msg = f"the network has weights for {right.shape[0]} inputs, and there are {left.shape[1]}; train a new one"
+        raise BatchError(msg)
     out = np.zeros((left.shape[0], right.shape[1]), dtype=np.float32)
     dot_rows(np.ascontiguousarray(left), np.ascontiguousarray(right), out)
     return out

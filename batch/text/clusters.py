@@ -1,6 +1,7 @@
 """Clusters of texts, by k-means on their unit vectors: topics for posts that have none (Lloyd, 1982)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,14 @@ class Clusters:
     """Fitted clusters, the largest first. centres : float32 (n_clusters, dims)."""
 
     centres: NDArray[np.float32]
+
+    @staticmethod
+    def of(centres: NDArray[Any], dims: int) -> "Clusters":
+        """Return the clusters of saved centres; raise ValueError where they are none in that many dimensions."""
+        if centres.dtype != np.float32 or centres.ndim != 2 or not len(centres) or centres.shape[1] != dims:
+            msg = f"centres of clusters are float32 of {dims} dimensions, not {centres.dtype} of shape {centres.shape}"
+            raise ValueError(msg)
+        return Clusters(centres)
 
     def distances(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return Euclidean distances to all centres, float32 (n, n_clusters); NaN for rows of zeros, without text."""

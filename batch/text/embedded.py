@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batch.errors import BatchError
-from batch.text.embedder import Embedder, EmbedderChoice, open_embedder
+from batch.text.embedder import Embedder, EmbedderChoice, Pooling, open_embedder
 from batch.text.encoder import DIMS, FEWEST_TEXTS
 from batch.text.reduction import Reduction, fit_reduction
 
@@ -49,15 +49,18 @@ class EmbeddedEncoder:
     @classmethod
     def read(cls, about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], cache: Path | None) -> Self:
         """Return what was saved; raise BatchError where the embedder is not the one that the model was made with."""
+        if not isinstance(about["name"], str) or about["pooling"] not in get_args(Pooling):
+            raise ValueError("the name of its text encoder, or how that pools, is none")
+        reduction = Reduction.of(arrays["mean"], arrays["components"])
         choice = EmbedderChoice(about["name"], about["pooling"])
-        embedder = open_embedder(choice, cache)
+        embedder = open_embedder(choice, cache, may_download=False)  # a file must not make us fetch what it names
         if embedder.identity != about["identity"]:
             msg = (
                 f"the model was trained on text vectors of {about['identity']}, but {choice.name} is now "
                 f"{embedder.identity}; train a new model, or put the old text encoder back"
             )
             raise BatchError(msg)
-        return cls(choice, embedder, Reduction(arrays["mean"], arrays["components"]))
+        return cls(choice, embedder, reduction)
 
 
 def fit_embedded(choice: EmbedderChoice, texts: Sequence[str], cache: Path | None) -> EmbeddedEncoder | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -35,12 +36,13 @@ class EmbedderChoice:
     pooling: Pooling
 
 
-def open_embedder(choice: EmbedderChoice, cache: Path | None) -> "CachedEmbedder":
+def open_embedder(choice: EmbedderChoice, cache: Path | None, *, may_download: bool = True) -> "CachedEmbedder":
     """Return the embedder, with vectors kept in the file `cache` (None: nowhere).
 
+    may_download : whether a model that is not on this machine is fetched from the hub.
     Raises BatchError where the packages of an extra are missing, or the model cannot be had.
     """
-    opened = _minilm(choice) if choice.name == "minilm" else _hugging_face(choice)
+    opened = _minilm(choice) if choice.name == "minilm" else _hugging_face(choice, may_download)
     return CachedEmbedder(opened, VectorCache(cache) if cache else None)
 
 
@@ -50,10 +52,11 @@ def _minilm(choice: EmbedderChoice) -> Embedder:
     return _with_extra("minilm", choice, lambda: MiniLm(choice.pooling))
 
 
-def _hugging_face(choice: EmbedderChoice) -> Embedder:
+def _hugging_face(choice: EmbedderChoice, may_download: bool) -> Embedder:
     from batch.text.huggingface import HuggingFaceEncoder
 
-    return _with_extra("embeddings", choice, lambda: HuggingFaceEncoder(choice.name, choice.pooling))
+    make = partial(HuggingFaceEncoder, choice.name, choice.pooling, may_download=may_download)
+    return _with_extra("embeddings", choice, make)
 
 
 def _with_extra(extra: str, choice: EmbedderChoice, make: Callable[[], Embedder]) -> Embedder:

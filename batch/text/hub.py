@@ -5,10 +5,10 @@ from pathlib import Path
 from batch.errors import BatchError
 
 _WANTED = ("*.json", "*.txt", "model*.safetensors")
-_WANTED_OF_OLD_MODELS = ("*.json", "*.txt", "pytorch_model*.bin")
+"""Not pytorch_model.bin, in which old models have their weights: that is pickle, and pickle is a program."""
 
 
-def model_folder(name: str) -> Path:
+def model_folder(name: str, *, may_download: bool = True) -> Path:
     """Return the folder of a model; one that is neither a folder nor in the cache is downloaded, which may take long.
 
     What is in the cache is used as it is, so that a model stays the same until somebody removes it there.
@@ -25,10 +25,14 @@ def model_folder(name: str) -> Path:
             return folder
     except (LocalEntryNotFoundError, HFValidationError):
         pass
+    if not may_download:
+        msg = (
+            f"the model was trained with text_encoder = {name[:100]!r}, which is neither a folder nor in the hub's "
+            "local cache; put it there, or train a new model"
+        )
+        raise BatchError(msg)
     try:
         folder = Path(snapshot_download(name, allow_patterns=list(_WANTED)))
-        if not _has_weights(folder):
-            folder = Path(snapshot_download(name, allow_patterns=list(_WANTED_OF_OLD_MODELS)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         msg = (
             f"text_encoder = {name!r} is no folder, is not in the hub's local cache, and cannot be downloaded "
@@ -42,8 +46,9 @@ def model_folder(name: str) -> Path:
 def _whole(folder: Path, name: str) -> Path:
     if not _is_whole(folder):
         msg = (
-            f"text_encoder = {name!r}: {folder} lacks config.json, the weights (model.safetensors) or the tokenizer "
-            "(tokenizer.json or vocab.txt or vocab.json); save the model and its tokenizer there"
+            f"text_encoder = {name!r}: {folder} lacks config.json, the weights (model.safetensors; pytorch_model.bin, "
+            "which is pickle, is not read) or the tokenizer (tokenizer.json or vocab.txt or vocab.json); save the "
+            "model and its tokenizer there"
         )
         raise BatchError(msg)
     return folder
@@ -55,4 +60,4 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _has_weights(folder: Path) -> bool:
-    return any(folder.glob("model*.safetensors")) or any(folder.glob("pytorch_model*.bin"))
+    return any(folder.glob("model*.safetensors"))

@@ -25,12 +25,12 @@ _BATCH = 16
 class HuggingFaceEncoder:
     """The embedder. Raises ImportError without the extra, BatchError where the model cannot be had or read."""
 
-    def __init__(self, name: str, pooling: Pooling) -> None:
+    def __init__(self, name: str, pooling: Pooling, *, may_download: bool = True) -> None:
         require("torch", "transformers")
         self._name = name
         self._pooling = pooling
-        self._folder = model_folder(name)
-        files = [path for path in self._folder.iterdir() if path.suffix in {".bin", ".json", ".safetensors", ".txt"}]
+        self._folder = model_folder(name, may_download=may_download)
+        files = [path for path in self._folder.iterdir() if path.suffix in {".json", ".safetensors", ".txt"}]
         self.identity = f"huggingface-{pooling}-{MOST_TOKENS}-{digest_of(files)}"
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -54,8 +54,10 @@ class HuggingFaceEncoder:
 
         disable_progress_bar()  # the run shows its own
         try:
-            tokenizer = AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
-            model = AutoModel.from_pretrained(self._folder, local_files_only=True, dtype=torch.float32)
+            # Neither code that lies beside the weights is run, nor weights in pickle are read.
+            safe = {"local_files_only": True, "trust_remote_code": False}
+            tokenizer = AutoTokenizer.from_pretrained(self._folder, **safe)
+            model = AutoModel.from_pretrained(self._folder, dtype=torch.float32, use_safetensors=True, **safe)
         except (OSError, ValueError, KeyError) as error:
             msg = f"text_encoder = {self._name!r}: {self._folder} is not a model with its tokenizer ({error})"
             raise BatchError(msg) from error

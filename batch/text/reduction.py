@@ -1,11 +1,13 @@
 """Principal components of wide vectors: fewer dimensions, the same for any number of threads and of rows beside."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from batch.errors import BatchError
 from batch.kernels import dot_rows
 from batch.text.encoder import unit_rows
 
@@ -20,8 +22,20 @@ class Reduction:
     mean: NDArray[np.float32]
     components: NDArray[np.float32]
 
+    @staticmethod
+    def of(mean: NDArray[Any], components: NDArray[Any]) -> "Reduction":
+        """Return the reduction of saved numbers; raise ValueError where they do not fit each other."""
+        is_float32 = mean.dtype == components.dtype == np.float32
+        if not is_float32 or mean.ndim != 1 or components.ndim != 2 or components.shape[1] != len(mean):
+            msg = f"components of shape {components.shape} do not go with a mean of shape {mean.shape}"
+            raise ValueError(msg)
+        return Reduction(mean, components)
+
     def apply(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return unit vectors of the centred and reduced rows, float32 (n, dims)."""
+        if vectors.shape[1] != len(self.mean):  # the loop below would read beyond an array
+            msg = f"the text encoder gives vectors of width {vectors.shape[1]}, not {len(self.mean)}; train a new model"
+            raise BatchError(msg)
         reduced = np.zeros((len(vectors), len(self.components)), dtype=np.float32)
         dot_rows(vectors - self.mean, np.ascontiguousarray(self.components.T), reduced)
         return unit_rows(reduced)

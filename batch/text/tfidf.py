@@ -41,8 +41,19 @@ class TfidfEncoder:
 
     @classmethod
     def read(cls, about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Return what `about` and `arrays` were taken from."""
-        return cls(tuple(about["terms"]), arrays["idf"], arrays["components"])
+        """Return what `about` and `arrays` were taken from; raise ValueError where they do not fit each other."""
+        terms, idf, components = about["terms"], arrays["idf"], arrays["components"]
+        if not isinstance(terms, list) or len(terms) > _MOST_TERMS or len(set(terms)) < len(terms):
+            raise ValueError("its terms are no list of different texts")
+        if not all(isinstance(term, str) for term in terms):
+            raise ValueError("a term is no text")
+        if idf.shape != (len(terms),) or components.ndim != 2 or components.shape[1] != len(terms):
+            msg = f"{len(terms)} terms do not go with weights of shape {idf.shape} and {components.shape}"
+            raise ValueError(msg)
+        if not 1 <= len(components) <= DIMS:
+            msg = f"{len(components)} dimensions are not 1 to {DIMS}"
+            raise ValueError(msg)
+        return cls(tuple(terms), idf, components)
 
 
 def fit_tfidf(texts: Sequence[str], seed: int) -> TfidfEncoder | None:

@@ -16,10 +16,13 @@ from batch.text.tfidf import fit_tfidf
 TEXTS = [f"{word} number{place % 4}" for place, word in enumerate(["sun", "rain", "goal", "vote"] * 5)]
 
 
+NO_TREES = "num_tree_per_iteration=1\n"
+
+
 def make_model(trained_as_of_s: int = 3600) -> Model:
     columns = (Column("A", "knn"), Column("C", "age_h"), Column("A", "profile.land"))
     vocabularies = Vocabularies({"topic": ("sport", "tech"), "land": ("Österreich",)})
-    return Model("tree\n", columns, vocabularies, fit_tfidf(TEXTS, seed=0), trained_as_of_s, 5, 50)
+    return Model(NO_TREES, columns, vocabularies, fit_tfidf(TEXTS, seed=0), trained_as_of_s, 5, 50)
 
 
 def test_a_saved_model_reads_back_the_same(tmp_path: Path) -> None:
@@ -58,7 +61,7 @@ def test_of_many_models_the_newest_are_kept_and_one_saved_again_counts_as_new(tm
 def test_what_is_no_model_is_refused_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(BatchError, match=str(tmp_path)):
         load_model(tmp_path)
-    path = save_model(make_model(), tmp_path)
+    path = save_model(make_model(), tmp_path).rename(tmp_path / "from elsewhere")  # not named by a digest
     whole = (path / "text.npz").read_bytes()
     for broken in (b"not an archive", whole[: len(whole) // 2], b""):
         (path / "text.npz").write_bytes(broken)
@@ -67,7 +70,7 @@ def test_what_is_no_model_is_refused_with_its_path(tmp_path: Path) -> None:
 
 
 def test_a_model_with_unknown_features_is_refused_by_their_names(tmp_path: Path) -> None:
-    path = save_model(make_model(), tmp_path)
+    path = save_model(make_model(), tmp_path).rename(tmp_path / "from elsewhere")
     about = json.loads((path / "model.json").read_text())
     about["columns"].append(["A", "moon_phase"])
     (path / "model.json").write_text(json.dumps(about))

@@ -163,7 +163,7 @@ def test_a_model_with_an_embedded_encoder_and_clusters_reads_back_the_same(bert:
     encoder = fit_encoder(TEXTS, TextOptions(str(bert), "mean", None), seed=0)
     assert encoder is not None
     clusters = fit_clusters(encoder.encode(TEXTS), 3, seed=0)
-    model = Model("tree\n", (), Vocabularies({"topic": ()}), encoder, 3600, 5, 50, clusters=clusters)
+    model = Model("", (), Vocabularies({"topic": ()}), encoder, 3600, 5, 50, clusters=clusters)
     path = save_model(model, tmp_path)
     read = load_model(path)
     assert read.digest == model.digest == path.name
@@ -178,7 +178,7 @@ def test_a_model_with_an_embedded_encoder_and_clusters_reads_back_the_same(bert:
 def test_a_model_is_refused_where_its_encoder_has_become_another(tmp_path: Path) -> None:
     folder = make_encoder(tmp_path / "bert", "bert")
     encoder = fit_encoder(TEXTS, TextOptions(str(folder), "mean", None), seed=0)
-    path = save_model(Model("tree\n", (), Vocabularies({"topic": ()}), encoder, 3600, 5, 50), tmp_path)
+    path = save_model(Model("", (), Vocabularies({"topic": ()}), encoder, 3600, 5, 50), tmp_path)
     make_encoder(folder, "bert", seed=1)
     with pytest.raises(BatchError, match="trained on text vectors of huggingface-mean"):
         load_model(path)
