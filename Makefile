@@ -58,11 +58,39 @@ deploy-tools: .venv/deploy-tools
 	  && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool && rm prometheus_*.deb
 	@mv $@.new $@
 
+# What the tests of TLS need of Debian: certificates, and a Redis with TLS. redis-tools holds the server too, under a name that
+# nothing takes for one, so all other tests keep to theirs.
+.PHONY: tls
+tls:
+	@{ command -v openssl && test -x /usr/bin/redis-check-rdb; } >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || { \
+	  echo "installing OpenSSL and redis-tools (once)"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssl redis-tools >/dev/null; }
+
+# What looks for secrets in the tree, and for known flaws of the locked packages.
+.PHONY: audit audit-tools
+audit-tools: .venv/audit-tools
+
+.venv/audit-tools: requirements-audit.lock .venv/installed
+	@echo "installing what audits the tree (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-audit.lock
+	@touch $@
+
+audit: audit-tools
+	@$(BIN)/python -m bench.audit secrets
+	@$(BIN)/python -m bench.audit packages
+
+# Files of strangers: 10,000 broken ones, each loaded, set aside or refused; ARGS="--files 500" to try.
+.PHONY: malformed
+malformed: install
+	@$(BIN)/python -m bench.malformed $(ARGS)
+
 # Where the extras cannot be had (no wheel for this machine), their tests are skipped, except in CI. The tests of batch
 # and bench take half of the time, so they run beside the others; what they say comes last.
 test: install
 	@$(MAKE) --no-print-directory browser || case "$${CI:-}" in 1|true) exit 1;; esac
 	@$(MAKE) --no-print-directory deploy-tools || case "$${CI:-}" in 1|true) exit 1;; esac
+	@$(MAKE) --no-print-directory tls || case "$${CI:-}" in 1|true) exit 1;; esac
+	@$(MAKE) --no-print-directory audit-tools || case "$${CI:-}" in 1|true) exit 1;; esac
 	@$(MAKE) --no-print-directory extras || case "$${CI:-}" in 1|true) exit 1;; esac
 	@mkdir -p .pytest_cache; $(BIN)/python -m pytest tests/batch tests/bench > .pytest_cache/batch.log 2>&1 & batch=$$!; \
 	$(BIN)/python -m pytest --ignore=tests/batch --ignore=tests/bench; rest=$$?; \
@@ -107,6 +135,8 @@ lint: install
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(MAKE) --no-print-directory audit-tools
+	@$(BIN)/python -m bench.audit secrets
 
 format: install
 	@$(BIN)/ruff format .
@@ -120,6 +150,7 @@ lock:
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --constraint requirements.lock --output-file requirements-dev.lock --group dev pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --constraint requirements-dev.lock --output-file $(EXTRAS) requirements-extras.in
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --constraint requirements-dev.lock --output-file requirements-deploy.lock requirements-deploy.in
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --constraint requirements-dev.lock --constraint $(EXTRAS) --constraint requirements-deploy.lock --output-file requirements-audit.lock requirements-audit.in
 
 clean:
 	rm -rf .venv .hourfeed .pytest_cache .mypy_cache .ruff_cache

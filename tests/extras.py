@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -12,7 +12,11 @@ def needs(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        reason = f"{error}: `make extras` installs it"
-        if os.environ.get("CI", "").lower() in {"1", "true"}:
-            pytest.fail(reason)
-        pytest.skip(reason, allow_module_level=True)
+        cannot_be_had(f"{error}: `make extras` installs it")
+
+
+def cannot_be_had(reason: str) -> NoReturn:
+    """Skip the test (or the whole file) for want of something, and fail in CI."""
+    if os.environ.get("CI", "").lower() in {"1", "true"}:
+        pytest.fail(reason)
+    pytest.skip(reason, allow_module_level=True)
