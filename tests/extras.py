@@ -12,7 +12,7 @@ def needs(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        cannot_be_had(f"{error}: `make extras` installs it")
+        cannot_be_had(f"{error}: `make extras`, or `make audit-tools`, installs it")
 
 
 def cannot_be_had(reason: str) -> NoReturn:
