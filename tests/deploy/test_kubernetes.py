@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 import yaml
+from fakeredis import FakeRedis, FakeServer
+from published import Generation, put_posts
 from tools import DEPLOY, run
 
 from batch.settings import BatchSettings
+from server.app import create_app
 from server.settings import ServerSettings
 
 FOLDER = DEPLOY / "kubernetes"
@@ -100,6 +103,19 @@ def test_selectors_find_the_pods_that_they_mean(objects: list[dict[str, Any]]) -
     policies = {found["metadata"]["name"]: found["spec"] for found in of_kind(objects, "NetworkPolicy")}
     assert chosen(policies["nothing"]["podSelector"].get("matchLabels", {})) == labels.keys()
     assert chosen(policies["web"]["podSelector"]["matchLabels"]) == {"web"}
+
+
+def test_probes_tell_a_server_with_feeds_from_one_without(objects: list[dict[str, Any]], server: FakeServer) -> None:
+    (container,) = pods_of(objects)["web"]["spec"]["containers"]
+    alive, ready = (container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe"))
+    redis = FakeRedis(server=server)
+    client = create_app(ServerSettings(warm_file=""), redis).test_client()
+    assert (client.get(alive).status_code, client.get(ready).status_code) == (200, 503)
+    Generation(users={"7": {12: "1"}}, popular={12: "1"}).publish(redis)
+    put_posts(redis, "1")
+    assert client.get(ready).status_code == 200
+    server.connected = False
+    assert (client.get(alive).status_code, client.get(ready).status_code) == (200, 200)  # it has popular feeds
 
 
 def test_runs_of_a_job_never_overlap_and_end_at_last(objects: list[dict[str, Any]]) -> None:
