@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Protocol, cast
 
 from redis import Redis
+from redis.exceptions import NoPermissionError
 
 from slates import packed
 from slates.archive import Checks, Kind, Summary, manifest_record
@@ -17,7 +18,7 @@ from slates.batches import batches
 from slates.blocked import read_blocked
 from slates.cluster import nodes
 from slates.codec import SEGMENT_FIELD
-from slates.errors import NoGenerationError
+from slates.errors import NoGenerationError, SlatesError
 from slates.generations import live_generation, read_manifest
 from slates.keys import Keys, escape_id
 from slates.manifest import Manifest
@@ -84,11 +85,15 @@ def _names_of(redis: Redis, keys: Keys, generation: str) -> _Names:
         keys.user(generation, "").encode(): names.users,
     }
     pattern = _SPECIAL.sub(r"\\\1", keys.user(generation, "").removesuffix("user:")) + "*"
-    for node in nodes(redis):
-        for key in cast("Iterator[bytes]", node.scan_iter(match=pattern, count=_SCANNED)):
-            for begin, found in kinds.items():
-                if key.startswith(begin):
-                    found.add(key[len(begin) :])
+    try:
+        for node in nodes(redis):
+            for key in cast("Iterator[bytes]", node.scan_iter(match=pattern, count=_SCANNED)):
+                for begin, found in kinds.items():
+                    if key.startswith(begin):
+                        found.add(key[len(begin) :])
+    except NoPermissionError as error:
+        msg = "an export lists keys, and Redis does not let this user do so; allow it +scan, or name another user"
+        raise SlatesError(msg) from error
     return names
 
 

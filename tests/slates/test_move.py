@@ -1,9 +1,11 @@
 """A generation leaves one Redis by a file and comes into another: here, under another prefix of a real one."""
 
+import re
 import signal
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,10 +17,11 @@ from publishing import BUCKETS, KEYS, LASTING, USERS, keys_without_ttl, manifest
 from redis import Redis
 
 from slates.blocked import block, read_blocked
+from slates.client import connect
 from slates.codec import encode_slate
 from slates.entry import string_entry
 from slates.erase import erase_user
-from slates.errors import ArchiveError, NoGenerationError, StaleRunError
+from slates.errors import ArchiveError, NoGenerationError, SlatesError, StaleRunError
 from slates.export import export_generation
 from slates.generations import GenerationWriter, live_generation, rollback
 from slates.keys import Keys
@@ -189,6 +192,18 @@ def test_an_export_that_fails_leaves_no_file_and_the_one_before(redis_client: Re
     with pytest.raises(ArchiveError, match=r"^user 'u3': b'a\\nb' is not a slate"):
         export(redis_client, file)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_a_user_that_may_not_list_keys_is_told_so(redis_url: str, redis_client: Redis, tmp_path: Path) -> None:
+    publish(redis_client)
+    rules = {"enabled": True, "passwords": ["+p"], "keys": ["*"], "commands": ["+@all", "-scan"]}
+    redis_client.acl_setuser("worker", **cast("Any", rules))
+    with closing(connect(re.sub("//:.*@", "//worker:p@", redis_url))) as worker:
+        with pytest.raises(SlatesError, match=r"^an export lists keys, .* allow it \+scan"):
+            export(worker, tmp_path / "exported")
+        redis_client.acl_setuser("worker", commands=["+scan"])
+        assert export(worker, tmp_path / "exported").counts["user"] == len(USERS)
+    redis_client.acl_deluser("worker")
 
 
 def test_a_half_written_generation_is_not_exported(redis_client: Redis, tmp_path: Path) -> None:
