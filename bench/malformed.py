@@ -1,10 +1,10 @@
 """Files of strangers: `python -m bench.malformed` breaks 10,000 valid files and loads each by the product's own code.
 
-CSV (plain and gzip), Parquet and models are damaged by seeded mutations (bench/mutations.py and those beside it),
-and read in processes of their own (bench/malformed_kinds.py). Each file must end as loaded, as loaded with rows set
-aside, or refused by an error of ours that says why. Counted beside: crashes (the process died), hangs (no answer
-within 20 s) and what nobody explains (another exception, or counts that do not add up); each with the seed that makes
-the file again: `python -m bench.malformed --only csv --seed 17 --files 1`.
+CSV (plain and gzip), Parquet, models and exported generations are damaged by seeded mutations (bench/mutations.py and
+those beside it), and read in processes of their own (bench/malformed_kinds.py). Each file must end as loaded, as loaded
+with rows set aside, or refused by an error of ours that says why. Counted beside: crashes (the process died), hangs (no
+answer within 20 s) and what nobody explains (another exception, or counts that do not add up); each with the seed that
+makes the file again: `python -m bench.malformed --only csv --seed 17 --files 1`.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from bench.figures import conclude, read_targets
 from cli.memory import bounded_memory
 
-KINDS = ("csv", "csv.gz", "parquet", "model")
+KINDS = ("csv", "csv.gz", "parquet", "model", "export")
 FILES = 10_000
 HANG_S = 20.0
 READY_S = 300.0

@@ -3,9 +3,11 @@
 import gzip
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,20 +15,32 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+from sqlalchemy import Engine
 
 from batch.errors import BatchError
 from batch.model import load_model, save_model
-from batch.pipeline import prepare_history, read_at, train_model, view_at
+from batch.pipeline import prepare_history, read_at, run_batch, train_model, view_at
 from batch.plain_trees import plain_trees
 from batch.rank import make_scorer
 from batch.settings import BatchSettings
 from batch.train import as_booster
 from bench.mutations import Random, damage_bytes, pick
+from bench.mutations_of_exports import damage_export
 from bench.mutations_of_models import damage_archive, damage_json, damage_trees
 from bench.mutations_of_rows import damage_csv, damage_parquet
+from cli.status import describe
 from demo.parameters import Parameters
+from demo.services import hold_redis
 from demo.simulate import simulate
+from server.app import create_app
+from server.settings import ServerSettings
+from slates.blocked import block
+from slates.bucket import bucket_name
+from slates.client import connect
 from slates.errors import SlatesError
+from slates.export import export_generation
+from slates.keys import Keys
+from slates.restore import Archive, Target, import_generation
 from source.engine import open_engine
 from source.errors import SourceError
 from source.load import load_folder
@@ -35,6 +49,7 @@ from source.schema import SourceSchema
 _OURS = (SourceError, BatchError, SlatesError)
 _LONGEST_REASON = 4_000
 _NETWORK = Parameters(users=40, posts=60, days=5, seed=3, end=datetime(2026, 3, 1, tzinfo=UTC))
+_AS_OF = _NETWORK.end - timedelta(hours=5)
 _ROWS = 300
 Outcome = tuple[str, str]
 
@@ -56,6 +71,8 @@ def make_originals(folder: Path, kinds: Sequence[str]) -> None:
             tables[name] = pa.Table.from_pandas(pd.read_sql(f"SELECT * FROM {table} LIMIT {_ROWS}", engine))  # noqa: S608
         if "model" in kinds:
             _make_model(folder)
+        if "export" in kinds:
+            _make_exports(folder, engine)
     finally:
         engine.dispose()
     for kind in ("csv", "csv.gz", "parquet"):
@@ -86,10 +103,23 @@ def _make_model(folder: Path) -> None:
     save_model(model, folder / "saved").rename(folder / "model")
 
 
+def _make_exports(folder: Path, engine: Engine) -> None:
+    """Publish the network's slates by each codec, and export them."""
+    (folder / "export").mkdir()
+    settings = _settings(folder).model_copy(update={"ranker": "popular_24h"})
+    with hold_redis(folder / "published") as server, closing(connect(server.url)) as redis:
+        for codec in ("ids", "packed"):
+            run_batch(settings.model_copy(update={"codec": codec}), engine, redis, _AS_OF, _Nobody(), force=True)
+            block(redis, Keys(), ["1"])
+            export_generation(redis, Keys(), folder / "export" / codec, _Nobody(), with_blocked=True)
+
+
 def open_kind(kind: str, folder: Path) -> Kind:
     """Return what breaks and loads files of a kind."""
     if kind == "model":
         return _Models(folder)
+    if kind == "export":
+        return _Exports(folder / "export")
     return _Rows(kind, folder / kind)
 
 
@@ -157,10 +187,9 @@ class _World:
 
     def __init__(self, folder: Path) -> None:
         self._settings = _settings(folder)
-        self._as_of = _NETWORK.end - timedelta(hours=5)
         engine = open_engine(None, folder)
         try:
-            self._tables = read_at(self._settings, engine, self._as_of, _Nobody())
+            self._tables = read_at(self._settings, engine, _AS_OF, _Nobody())
         finally:
             engine.dispose()
 
@@ -223,6 +252,37 @@ class _Models:
         scores = self._world.score(model)
         if scores.shape != self._scores.shape or not np.isfinite(scores).all():
             return "unexplained", f"scores of shape {scores.shape}, finite: {bool(np.isfinite(scores).all())}"
+        return "loaded", ""
+
+
+class _Exports:
+    """Exported generations, imported into a Redis of this process and asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._state = TemporaryDirectory(dir=folder)
+        self._server = hold_redis(Path(self._state.name))  # as long as this process lives
+        self._redis = connect(self._server.url)
+
+    def outcome(self, seed: int, own: Path) -> Outcome:
+        """Import the file, and ask a server for what came of it."""
+        random = np.random.default_rng([seed, 2])
+        path = own / "export"
+        path.write_bytes(damage_export((self._folder / pick(random, ("ids", "packed"))).read_bytes(), random))
+        self._redis.flushall()
+        return _judged(lambda: self._import(path))
+
+    def _import(self, path: Path) -> Outcome:
+        target = Target(self._redis, Keys(), ttl_s=3_600, keep=2)
+        manifest = import_generation(target, Archive.check(path), _Nobody())
+        describe(manifest, datetime.now(UTC))
+        settings = ServerSettings(open=True, log_level="error")
+        client = create_app(settings, self._redis).test_client()
+        bucket = bucket_name(manifest.first_bucket)
+        for url in (f"/v1/users/1/feed?at={bucket}", f"/v1/popular?at={bucket}", "/ops?user=1", "/metrics", "/readyz"):
+            status = client.get(url).status_code
+            if status == 500:  # what cannot be served is a 503 that says so
+                return "unexplained", f"{url} is answered with {status}"
         return "loaded", ""
 
 

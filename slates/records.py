@@ -20,6 +20,7 @@ _END = b"end"
 _LEVEL = 3  # of gzip: beyond it the time doubles for a few per cent
 _CHUNK = 1 << 20
 _MOST_PART, _MOST_PARTS = 1 << 26, 1 << 15
+_MOST_RECORD = 1 << 27
 _LONGEST_LINE = 14
 _FOREIGN = "this is no file that `hourfeed export` wrote"
 
@@ -97,7 +98,10 @@ class RecordReader:
             try:
                 record, end = _parse(buffer, at)
             except _CutOffError:
-                more = self._more()
+                if len(buffer) - at > _MOST_RECORD:
+                    msg = f"the file is damaged: a record goes on for more than {_MOST_RECORD >> 20} MiB"
+                    raise ArchiveError(msg) from None
+                more = self._more(max(_CHUNK, len(buffer) - at))  # doubled each time, or long records take for ever
                 if not more:
                     if at < len(buffer):
                         raise ArchiveError("the file is cut short, within a record") from None
@@ -107,9 +111,9 @@ class RecordReader:
                 yield record, memoryview(buffer)[at:end]
                 at = end
 
-    def _more(self) -> bytes:
+    def _more(self, size: int) -> bytes:
         try:
-            more = self._unpacked.read(_CHUNK)
+            more = self._unpacked.read(size)
         except EOFError:
             raise ArchiveError("the file is cut short") from None
         except (gzip.BadGzipFile, zlib.error) as error:

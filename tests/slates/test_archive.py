@@ -230,3 +230,19 @@ def test_a_writer_leaves_its_file_open() -> None:
     file = io.BytesIO()
     RecordWriter(file).close()
     assert not file.closed
+
+
+def test_a_record_without_an_end_is_refused_before_it_fills_the_memory() -> None:
+    file = io.BytesIO()
+    with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=1) as packed:
+        packed.write(b"*2\r\n$16\r\nhourfeed-archive\r\n$1\r\n1\r\n*32768\r\n")
+        for _ in range(6):  # each part is one that may be
+            packed.write(b"$60000000\r\n" + bytes(60_000_000) + b"\r\n")
+    file.seek(0)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ArchiveError, match="a record goes on for more than 128 MiB"):
+            list(RecordReader(file))
+        assert tracemalloc.get_traced_memory()[1] < 1.5e9
+    finally:
+        tracemalloc.stop()
