@@ -1,9 +1,24 @@
-"""Answers other than feeds: JSON, never cached."""
+"""Answers: JSON, never cached."""
 
 import json
+from typing import NamedTuple
 
 import orjson
 from flask import Response
+
+JSON = ("Content-Type", "application/json")
+UNCACHED = ("Cache-Control", "no-store")
+
+
+class Answer(NamedTuple):
+    """An answer with status 200 that the front and Flask send alike: all headers but Content-Length, and the body."""
+
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def response(self) -> Response:
+        """Return it as a view does."""
+        return Response(self.body, headers=self.headers)
 
 
 def json_answer(body: object, status: int = 200, *, retry_after_s: int | None = None) -> Response:

@@ -12,7 +12,8 @@ from server.blocking import blocking_routes
 from server.database import TopPosts, database_routes, reader_of
 from server.erase import erase_routes
 from server.events import EventRules, event_routes
-from server.feeds import feed_routes
+from server.feeds import UserFeeds, feed_routes
+from server.front import Front
 from server.headers import SecurityHeaders, allow_origins
 from server.health import RETRY_AFTER_S, health_routes
 from server.keys import AccessError, Guard
@@ -22,7 +23,7 @@ from server.observe import Observed
 from server.ops import OpsPage, ops_routes
 from server.pages import page_routes
 from server.parameters import ParameterError
-from server.recommendations import recommendation_routes, render_post
+from server.recommendations import Recommendations, recommendation_routes, render_post
 from server.settings import ServerSettings
 from server.traces import trace_requests
 from server.warm import WarmFile, WarmKeeper, origin_of
@@ -78,6 +79,10 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
     app.extensions |= {LOOKUP: lookup, EXPOSURES: exposures}
     app.extensions[WARM] = WarmKeeper(warm, redis, keys, lookup) if warm else None
     guard = Guard(settings)
+    recommendations = Recommendations(lookup, arms, exposures, shelf, guard)
+    feeds = UserFeeds(lookup, arms, shelf, guard)
+    if not (settings.cors_origins or settings.rate_limit or settings.traces):  # what these add is added by Flask
+        app.wsgi_app = Front(app.wsgi_app, recommendations, feeds)  # type: ignore[method-assign]
     if settings.proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies)  # type: ignore[method-assign]
     app.wsgi_app = SecurityHeaders(app.wsgi_app)  # type: ignore[method-assign]
@@ -87,9 +92,9 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
         limit_requests(app, redis, keys, guard, settings.rate_limit, circuit)
     reader = reader_of(settings)
     top = None if reader is None else TopPosts(reader, lookup.blocked)
-    app.register_blueprint(recommendation_routes(lookup, arms, exposures, shelf, guard, top))
+    app.register_blueprint(recommendation_routes(recommendations, guard, top))
     app.register_blueprint(database_routes(reader, guard))
-    app.register_blueprint(feed_routes(lookup, arms, shelf, guard))
+    app.register_blueprint(feed_routes(feeds, lookup, shelf, guard))
     app.register_blueprint(blocking_routes(redis, keys, lookup, guard))
     app.register_blueprint(page_routes())
     app.register_blueprint(health_routes(lookup, settings.fresh_for_h))

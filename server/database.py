@@ -55,7 +55,7 @@ def database_routes(reader: "Reader | None", guard: Guard) -> Blueprint:
     @routes.get("/user/<path:user_id>/feed")
     @guard.needs("read")
     def events_of_user(user_id: str) -> Response:
-        limit = read_limit(read_arguments(request))
+        limit = read_limit(read_arguments(request.environ))
         if reader is None:
             return _missing(_OFF)
         return _many(reader.events("user_id", _id_in(reader, "users", user_id), limit))
@@ -63,7 +63,7 @@ def database_routes(reader: "Reader | None", guard: Guard) -> Blueprint:
     @routes.get("/post/<path:post_id>/feed")
     @guard.needs("read")
     def events_of_post(post_id: str) -> Response:
-        limit = read_limit(read_arguments(request))
+        limit = read_limit(read_arguments(request.environ))
         if reader is None:
             return _missing(_OFF)
         return _many(reader.events("post_id", _id_in(reader, "posts", post_id), limit))

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from flask import Blueprint, Response, request
 
-from server.answers import json_answer
+from server.answers import JSON, UNCACHED, Answer, json_answer
 from server.keys import Guard
 from server.parameters import canonical_id, check_id, read_arguments, read_limit, read_time, read_topic
 from slates.arms import ArmsLookup
@@ -16,6 +16,11 @@ from slates.feed import Feed
 from slates.lookup import Lookup, NoFeedError
 from slates.manifest import IdType
 from slates.posts import PostShelf
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
+FEED_RULE = "/v1/users/<path:user_id>/feed"
 
 _WHOLE_FEED = 1_000
 """More posts than a feed has: what a topic is picked from."""
@@ -32,38 +37,48 @@ _WHY_SLATE = {
 """Why a post of the slate is there, by rung."""
 
 
-def feed_routes(lookup: Lookup, arms: ArmsLookup, shelf: PostShelf[bytes], guard: Guard) -> Blueprint:
-    """Return the routes, answering from `lookup` and `shelf`."""
+class UserFeeds:
+    """Finds a user's feed, and writes it with rank and reason of each post."""
+
+    def __init__(self, lookup: Lookup, arms: ArmsLookup, shelf: PostShelf[bytes], guard: Guard) -> None:
+        self._lookup = lookup
+        self._arms = arms
+        self._shelf = shelf
+        self._guard = guard
+
+    def answer(self, environ: "WSGIEnvironment", user_id: str) -> Answer:
+        """Answer a request; raise AccessError, ParameterError or NoFeedError, or what Redis raises."""
+        self._guard.check("read", environ)
+        arguments = read_arguments(environ)
+        limit, moment, topic = read_limit(arguments), read_time(arguments, "at"), read_topic(arguments)
+        kind = self._lookup.manifest().user_id_type
+        user = canonical_id(check_id(user_id), kind)
+        found, _, arm = self._arms.feed(user, bucket_of(moment), limit if topic is None else _WHOLE_FEED)
+        about = {"user_id": _in_json(user, kind), "segment": found.segment} | ({"arm": arm} if arm else {})
+        return _answer(self._shelf, found, limit, topic, about)
+
+
+def feed_routes(feeds: UserFeeds, lookup: Lookup, shelf: PostShelf[bytes], guard: Guard) -> Blueprint:
+    """Return the routes, answering from `feeds`, `lookup` and `shelf`."""
     routes = Blueprint("feeds", __name__)
 
-    @routes.get("/v1/users/<path:user_id>/feed")
+    @routes.get(FEED_RULE)
     @guard.needs("read")
     def feed(user_id: str) -> Response:
-        arguments = read_arguments(request)
-        limit, moment, topic = read_limit(arguments), read_time(arguments, "at"), read_topic(arguments)
-        kind = lookup.manifest().user_id_type
-        user = canonical_id(check_id(user_id), kind)
-        found, _, arm = arms.feed(user, bucket_of(moment), limit if topic is None else _WHOLE_FEED)
-        return _answer(
-            shelf,
-            found,
-            limit,
-            topic,
-            {"user_id": _in_json(user, kind), "segment": found.segment} | ({"arm": arm} if arm else {}),
-        )
+        return feeds.answer(request.environ, user_id).response()
 
     @routes.get("/v1/popular")
     @guard.needs("read")
     def popular() -> Response:
-        arguments = read_arguments(request)
+        arguments = read_arguments(request.environ)
         limit, moment, topic = read_limit(arguments), read_time(arguments, "at"), read_topic(arguments)
         found = lookup.popular(bucket_of(moment), limit if topic is None else _WHOLE_FEED)
-        return _answer(shelf, found, limit, topic, {})
+        return _answer(shelf, found, limit, topic, {}).response()
 
     @routes.get("/v1/posts/<path:post_id>/similar")
     @guard.needs("read")
     def similar(post_id: str) -> Response:
-        limit = read_limit(read_arguments(request))
+        limit = read_limit(read_arguments(request.environ))
         kind = lookup.manifest().post_id_type
         post = canonical_id(check_id(post_id), kind)
         found = lookup.similar(post, limit)
@@ -72,12 +87,12 @@ def feed_routes(lookup: Lookup, arms: ArmsLookup, shelf: PostShelf[bytes], guard
             return json_answer({"error": {"reason": reason}}, 404)
         items = (_item(rank, shown) for rank, shown in enumerate(shelf.pick(found.post_ids).values(), start=1))
         meta = {"post_id": _in_json(post, kind), **_age(found.generation, found.as_of)}
-        return _body(items, meta)
+        return _body(items, meta).response()
 
     return routes
 
 
-def _answer(shelf: PostShelf[bytes], found: Feed, limit: int, topic: str | None, more: Mapping[str, Any]) -> Response:
+def _answer(shelf: PostShelf[bytes], found: Feed, limit: int, topic: str | None, more: Mapping[str, Any]) -> Answer:
     posts = shelf.take(found, limit if topic is None else _WHOLE_FEED)
     if found.post_ids and not posts:
         raise NoFeedError("the posts of this feed cannot be read: they are gone from Redis, or Redis is away")
@@ -119,9 +134,9 @@ def _age(generation: str, as_of: datetime) -> dict[str, Any]:
     return {"generation": generation, "as_of": as_of, "age_s": age_s}
 
 
-def _body(items: Iterable[bytes], meta: Mapping[str, Any]) -> Response:
+def _body(items: Iterable[bytes], meta: Mapping[str, Any]) -> Answer:
     body = b'{"items":[%b],"meta":%b}' % (b",".join(items), orjson.dumps(meta, option=orjson.OPT_UTC_Z))
-    return Response(body, headers={"Cache-Control": "no-store"}, mimetype="application/json")
+    return Answer([UNCACHED, JSON], body)
 
 
 def _in_json(identifier: str, kind: IdType) -> int | str:

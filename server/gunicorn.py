@@ -9,6 +9,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from gunicorn.glogging import Logger
+
 from server.app import LOOKUP, WARM
 from server.counting import forget_worker, make_folder, remove_folder
 from server.keys import what_anyone_may
@@ -22,6 +24,20 @@ if TYPE_CHECKING:
     from server.warm import WarmKeeper
 
 REFRESH_S = 2.0
+
+
+class Log(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's logger without its access log, which it would compose for every request and then throw away.
+
+    Ours is written by server.observe.
+    """
+
+    @property
+    def access_log_enabled(self) -> bool:
+        """Say no."""
+        return False
+
+
 AWAY_S = 0.5
 """Between two tries while Redis is away: this thread tries for all requests of its worker."""
 
@@ -46,6 +62,7 @@ def options(settings: ServerSettings) -> dict[str, Any]:
         "accesslog": None,
         "control_socket_disable": True,  # it would lie in the home folder, one for all servers
         "loglevel": settings.log_level,
+        "logger_class": Log,
         "logconfig_dict": logging_options(settings.log_level),
         "on_starting": make_folder,
         "when_ready": lambda server: _tell_what_anyone_may(settings, server),

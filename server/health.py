@@ -25,7 +25,7 @@ def health_routes(lookup: Lookup, fresh_for_h: float) -> Blueprint:
 
     @routes.get("/readyz")
     def readyz() -> Response:
-        may_be_degraded = read_flag(read_arguments(request), "degraded")
+        may_be_degraded = read_flag(read_arguments(request.environ), "degraded")
         try:
             manifest = lookup.refresh()
         except NoFeedError as error:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 NO_ROUTE = "none"
+ROUTE = "hourfeed.route"
+"""Where in `environ` an app that answers without Flask puts the rule of its route."""
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 _log = logging.getLogger("hourfeed.requests")
@@ -60,6 +62,9 @@ def _route_of(environ: "WSGIEnvironment") -> str:
 
     Flask takes the request out of `environ` again once it is answered.
     """
+    known = environ.get(ROUTE)
+    if known is not None:
+        return str(known)
     request = environ.get("werkzeug.request")
     rule = getattr(request, "url_rule", None)
     return rule.rule if rule is not None else NO_ROUTE

@@ -2,12 +2,16 @@
 
 import re
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from dateutil.parser import isoparse
-from flask import Request
 from werkzeug.datastructures import MultiDict
+from werkzeug.wrappers import Request
 
 from slates.manifest import IdType
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
 
 Arguments = MultiDict[str, str]
 
@@ -24,6 +28,7 @@ _MAX_ID_LENGTH = 200
 _MAX_TIME_LENGTH = 64
 _SHOWN_LENGTH = 100
 
+_PLAIN_QUERY = re.compile(r"[A-Za-z0-9_.:-]+=[A-Za-z0-9_.:-]*(?:&[A-Za-z0-9_.:-]+=[A-Za-z0-9_.:-]*)*")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
 _TIME = re.compile(
     r"(?P<date>[0-9][0-9Ww-]*)"
@@ -41,8 +46,12 @@ class ParameterError(Exception):
         self.allowed = allowed
 
 
-def read_arguments(request: Request) -> Arguments:
+def read_arguments(environ: "WSGIEnvironment") -> Arguments:
     """Return the parameters of the query string; bytes in it that are no UTF-8 are refused."""
+    query = environ.get("QUERY_STRING", "")
+    if _PLAIN_QUERY.fullmatch(query):  # nothing to unescape: splitting is all there is to do, and ten times as fast
+        return MultiDict([(name, value) for name, _, value in [part.partition("=") for part in query.split("&")]])
+    request = Request(environ)
     try:
         return request.args
     except UnicodeDecodeError as error:

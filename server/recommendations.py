@@ -3,10 +3,12 @@
 import json
 import re
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import orjson
 from flask import Blueprint, Response, request
 
+from server.answers import JSON, UNCACHED, Answer
 from server.database import TopPosts
 from server.keys import Guard
 from server.parameters import canonical_id, read_arguments, read_id, read_limit, read_time
@@ -19,6 +21,11 @@ from slates.lookup import Lookup, NoFeedError
 from slates.manifest import Manifest
 from slates.posts import PostShelf
 
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
+RULE = "/post/recommendations/"
+
 _JSON_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 
 
@@ -29,47 +36,61 @@ def render_post(manifest: Manifest, post_id: str, text: str, topic: str) -> byte
     return b'{"id":%b,"text":%b,"topic":%b}' % (identifier, orjson.dumps(text), orjson.dumps(topic))
 
 
-def recommendation_routes(
-    lookup: Lookup,
-    arms: ArmsLookup,
-    exposures: ExposureLog,
-    shelf: PostShelf[bytes],
-    guard: Guard,
-    top: TopPosts | None = None,
-) -> Blueprint:
-    """Return the route, answering from `arms` and `shelf`; without an `id` from `top`, where there is a database."""
-    routes = Blueprint("recommendations", __name__)
+class Recommendations:
+    """Finds a user's feed at a time, and writes it."""
 
-    @routes.get("/post/recommendations/")
-    @guard.needs("read")
-    def recommendations() -> Response:
-        arguments = read_arguments(request)
+    def __init__(
+        self, lookup: Lookup, arms: ArmsLookup, exposures: ExposureLog, shelf: PostShelf[bytes], guard: Guard
+    ) -> None:
+        self._lookup = lookup
+        self._arms = arms
+        self._exposures = exposures
+        self._shelf = shelf
+        self._guard = guard
+
+    def answer(self, environ: "WSGIEnvironment") -> Answer:
+        """Answer a request; raise AccessError, ParameterError or NoFeedError, or what Redis raises."""
+        self._guard.check("read", environ)
+        arguments = read_arguments(environ)
         limit, moment = read_limit(arguments), read_time(arguments)
-        if top is not None and "id" not in arguments:
-            return top.answer(limit)
-        given_id = read_id(arguments)
-        user_id = canonical_id(given_id, lookup.manifest().user_id_type)
-        feed, experiment, arm = arms.feed(user_id, bucket_of(moment), limit)
-        posts = shelf.take(feed, limit)
+        user_id = canonical_id(read_id(arguments), self._lookup.manifest().user_id_type)
+        feed, experiment, arm = self._arms.feed(user_id, bucket_of(moment), limit)
+        posts = self._shelf.take(feed, limit)
         if feed.post_ids and not posts:
             raise NoFeedError("the posts of this feed cannot be read: they are gone from Redis, or Redis is away")
-        headers = _headers(feed) | {"X-Hourfeed-Filled": str(len(posts.keys() - feed.slate))}
+        headers = [*_headers(feed), ("X-Hourfeed-Filled", str(len(posts.keys() - feed.slate))), JSON]
         body = b"[%b]" % b",".join(posts.values())
         if experiment is not None and not experiment.is_canary:
             if arm is not None:
                 shown = tuple(posts)
-                exposures.note(Exposure(datetime.now(UTC), experiment.name, arm, user_id, feed.generation, shown))
+                exposure = Exposure(datetime.now(UTC), experiment.name, arm, user_id, feed.generation, shown)
+                self._exposures.note(exposure)
             body = b'{"exp_group":"%b","recommendations":%b}' % ((arm or CONTROL).encode(), body)
-        return Response(body, headers=headers, mimetype="application/json")
+        return Answer(headers, body)
+
+
+def recommendation_routes(recommendations: Recommendations, guard: Guard, top: TopPosts | None = None) -> Blueprint:
+    """Return the route; without an `id` it answers from `top`, where there is a database."""
+    routes = Blueprint("recommendations", __name__)
+
+    @routes.get(RULE)
+    @guard.needs("read")
+    def recommend() -> Response:
+        if top is not None:
+            arguments = read_arguments(request.environ)
+            if "id" not in arguments:
+                limit, _ = read_limit(arguments), read_time(arguments)
+                return top.answer(limit)
+        return recommendations.answer(request.environ).response()
 
     return routes
 
 
-def _headers(feed: Feed) -> dict[str, str]:
-    return {
-        "X-Hourfeed-Rung": feed.rung,
-        "X-Hourfeed-Bucket": bucket_name(feed.bucket),
-        "X-Hourfeed-Generation": feed.generation,
-        "X-Hourfeed-Age": str(int((datetime.now(UTC) - feed.as_of).total_seconds())),
-        "Cache-Control": "no-store",
-    }
+def _headers(feed: Feed) -> list[tuple[str, str]]:
+    return [
+        ("X-Hourfeed-Rung", feed.rung),
+        ("X-Hourfeed-Bucket", bucket_name(feed.bucket)),
+        ("X-Hourfeed-Generation", feed.generation),
+        ("X-Hourfeed-Age", str(int((datetime.now(UTC) - feed.as_of).total_seconds()))),
+        UNCACHED,
+    ]

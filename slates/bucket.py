@@ -1,5 +1,6 @@
 """Buckets: one UTC hour each, written `2021-12-20T15`, counted as whole hours since 1970-01-01T00."""
 
+import functools
 from datetime import UTC, datetime, timedelta
 
 from slates.errors import CodecError
@@ -21,6 +22,7 @@ def bucket_start(bucket: int) -> datetime:
     return _EPOCH + bucket * _HOUR
 
 
+@functools.lru_cache(maxsize=1_024)
 def bucket_name(bucket: int) -> str:
     """Write a bucket as `2021-12-20T15`, the form that people read."""
     return bucket_start(bucket).strftime("%Y-%m-%dT%H").rjust(13, "0")
@@ -38,6 +40,7 @@ def parse_bucket(name: str) -> int:
     return bucket
 
 
+@functools.lru_cache(maxsize=1_024)
 def bucket_field(bucket: int) -> str:
     """Write a bucket as `2021122015`, its field in a hash: a whole number, for which Redis takes 6 bytes, not 15."""
     return bucket_start(bucket).strftime("%Y%m%d%H").rjust(10, "0")

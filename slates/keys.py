@@ -8,6 +8,8 @@ PLAIN = "!$&'()*+,-./;<=>?@[]^_`|~"
 
 def escape_id(identifier: str) -> str:
     """Percent-encode what would break a key or a slate: white space, `:`, `%`, braces, controls, non-ASCII."""
+    if identifier.isalnum() and identifier.isascii():
+        return identifier  # most ids, at a tenth of the time
     return quote(identifier, safe=PLAIN, errors="surrogatepass")
 
 

@@ -18,6 +18,7 @@ from slates.manifest import Manifest
 from slates.reading import Now, OfUser, decode, read_of_user, read_pointer, read_with_now
 from slates.resp import command
 from slates.view import Kept, Slates, View, closest_bucket, load_segment, load_view
+from slates.wire import Wire
 
 __all__ = ["Feed", "Lookup", "NoFeedError", "Rung", "Similar"]
 
@@ -61,6 +62,7 @@ class Lookup:
         on_cold: Callable[[], Kept | None] = lambda: None,
     ) -> None:
         self._redis = redis
+        self._wire = Wire(redis)
         self._keys = keys
         self._circuit = circuit or Circuit(clock=clock)
         self._on_view = on_view
@@ -81,7 +83,7 @@ class Lookup:
         """Return up to `limit` posts that everybody gets in a bucket; raise NoFeedError likewise."""
 
         def look(view: View) -> tuple[_Found, str | None]:
-            now, _ = read_with_now(self._redis, self._keys)
+            now, _ = read_with_now(self._wire, self._keys)
             return _popular(view, bucket, None, frozenset(), self._blocked.at(now.mark)), now.live
 
         return self._answer(bucket, limit, look)
@@ -94,7 +96,7 @@ class Lookup:
 
         def look(view: View) -> tuple[list[str] | None, str | None]:
             key = self._keys.similar(view.manifest.id, post_id)
-            now, (value,) = read_with_now(self._redis, self._keys, (key, command(b"GET", key.encode()), 1))
+            now, (value,) = read_with_now(self._wire, self._keys, (key, command(b"GET", key.encode()), 1))
             blocked = self._blocked.at(now.mark)
             return None if value is None or post_id in blocked else _without(blocked, decode(value, key)), now.live
 
@@ -107,7 +109,7 @@ class Lookup:
     def blocked(self) -> frozenset[str]:
         """Return the posts that are taken down; while Redis is away, those that were when it was last seen."""
         try:
-            return self._through(lambda: self._blocked.at(read_with_now(self._redis, self._keys)[0].mark))
+            return self._through(lambda: self._blocked.at(read_with_now(self._wire, self._keys)[0].mark))
         except NoFeedError:
             return self._blocked.latest
 
@@ -146,7 +148,7 @@ class Lookup:
 
     def refresh(self) -> Manifest:
         """Ask Redis which generation is live now, and return its manifest; raise NoFeedError when none can be seen."""
-        view = self._through(lambda: self._follow(read_pointer(self._redis, self._keys)))
+        view = self._through(lambda: self._follow(read_pointer(self._wire, self._keys)))
         if view is None:
             raise NoFeedError(_NONE_LIVE)
         return view.manifest
@@ -187,7 +189,7 @@ class Lookup:
 
         `look` says, too, which generation is live by then (None: none is); if another one, it looks there once more.
         """
-        view = self._view or self._follow(read_pointer(self._redis, self._keys))
+        view = self._view or self._follow(read_pointer(self._wire, self._keys))
         for is_last in (False, True):
             if view is None:
                 return None
@@ -213,7 +215,7 @@ class Lookup:
         before = view.previous
         if before is None:
             earlier = OfUser([], None, frozenset())
-            now = Now(read_pointer(self._redis, self._keys), now.mark)
+            now = Now(read_pointer(self._wire, self._keys), now.mark)
         else:
             used_before = closest_bucket(bucket, before)
             now, earlier = self._of_user(before, view.posts_before, user_id, used_before)
@@ -228,7 +230,7 @@ class Lookup:
         return _popular(view, bucket, segment, acted, blocked), now.live
 
     def _of_user(self, manifest: Manifest, posts: Sequence[str], user_id: str, bucket: int) -> tuple[Now, OfUser]:
-        now, of_user = read_of_user(self._redis, self._keys, manifest, posts, user_id, bucket)
+        now, of_user = read_of_user(self._wire, self._keys, manifest, posts, user_id, bucket)
         self.on_experiment(now.experiment)
         return now, of_user
 
@@ -251,7 +253,7 @@ class Lookup:
     def _load(self, live: str) -> None:
         view = load_view(self._redis, self._keys, live, self._view)
         if view is None:  # replaced and unlinked since its id was read, or expired
-            newer = read_pointer(self._redis, self._keys)
+            newer = read_pointer(self._wire, self._keys)
             view = load_view(self._redis, self._keys, newer, self._view) if newer not in (None, live) else None
         if view is None:
             _log.warning("generation %s is live, but its manifest is gone from Redis", live)

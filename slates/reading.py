@@ -5,17 +5,15 @@ import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
-from redis import Redis
-
 from slates import packed
 from slates.bucket import bucket_field
 from slates.codec import ACTED_FIELD, SEGMENT_FIELD, decode_slate
 from slates.errors import CodecError
 from slates.keys import Keys
 from slates.manifest import Manifest
-from slates.resp import command
+from slates.resp import bulk, command
 from slates.seen import read_seen, read_seen_command
-from slates.wire import Ready, send
+from slates.wire import Ready, Wire
 
 _TRIES = 2
 """On a cluster: once more where a slot has moved, but no request waits for a node that is being replaced."""
@@ -42,9 +40,9 @@ class OfUser(NamedTuple):
     acted: frozenset[str]
 
 
-def read_with_now(redis: Redis, keys: Keys, *more: Ready) -> tuple[Now, list[Any]]:
+def read_with_now(wire: Wire, keys: Keys, *more: Ready) -> tuple[Now, list[Any]]:
     """Return how things stand, and the last reply for each of `more`."""
-    (live, mark, experiment), *replies = send(redis, [_ask_now(keys), *more], tries=_TRIES)
+    (live, mark, experiment), *replies = wire.ask([_ask_now(keys), *more], tries=_TRIES)
     return Now(text(live), mark, experiment), replies
 
 
@@ -55,14 +53,13 @@ def _ask_now(keys: Keys) -> Ready:
 
 
 def read_of_user(
-    redis: Redis, keys: Keys, manifest: Manifest, posts: Sequence[str], user_id: str, bucket: int
+    wire: Wire, keys: Keys, manifest: Manifest, posts: Sequence[str], user_id: str, bucket: int
 ) -> tuple[Now, OfUser]:
     """Read what is there of a user for a bucket; `posts` is what the numbers of a packed generation count in."""
     key, seen_key = keys.user(manifest.id, user_id), keys.seen(user_id)
     is_packed = manifest.codec == packed.CODEC
-    fields = (bucket_field(bucket).encode(), SEGMENT_FIELD.encode(), ACTED_FIELD.encode())
-    asked = command(b"GET", key.encode()) if is_packed else command(b"HMGET", key.encode(), *fields)
-    now, (found, seen) = read_with_now(redis, keys, (key, asked, 1), (seen_key, read_seen_command(seen_key), 1))
+    asked = command(b"GET", key.encode()) if is_packed else _ask_hash(key, bucket)
+    now, (found, seen) = read_with_now(wire, keys, (key, asked, 1), (seen_key, read_seen_command(seen_key), 1))
     if is_packed:
         slate, acted, segment = _unpack(found, manifest, posts, bucket, key)
     else:
@@ -70,9 +67,18 @@ def read_of_user(
     return now, OfUser(slate, segment, read_seen(seen).union(acted))
 
 
-def read_pointer(redis: Redis, keys: Keys) -> str | None:
+def _ask_hash(key: str, bucket: int) -> bytes:
+    return b"*5\r\n$5\r\nHMGET\r\n%b%b" % (bulk(key.encode()), _fields(bucket))
+
+
+@functools.lru_cache(maxsize=1_024)
+def _fields(bucket: int) -> bytes:
+    return b"".join(map(bulk, (bucket_field(bucket).encode(), SEGMENT_FIELD.encode(), ACTED_FIELD.encode())))
+
+
+def read_pointer(wire: Wire, keys: Keys) -> str | None:
     """Return the id of the live generation, None where none is."""
-    return text(cast("bytes | None", redis.get(keys.current)))
+    return text(cast("bytes | None", wire.redis.get(keys.current)))
 
 
 def text(value: bytes | None) -> str | None:

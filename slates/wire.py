@@ -1,5 +1,6 @@
 """Sends ready-made commands in bulk: one write and one wait for a batch, with little work for each command."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,6 +44,45 @@ def send(redis: Redis, batch: Sequence[Ready], *, tries: int = _TRIES) -> list[A
     finally:
         redis.connection_pool.release(connection)
     return _last_replies(batch, replies)
+
+
+class Wire:
+    """Sends the few commands of a look-up, again and again; any number of threads may share one.
+
+    It keeps connections that it has taken from the client's pool, because to take and to give back costs as much
+    processor time as the exchange itself. They stay the pool's: whoever closes the client closes them.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self._idle: list[Any] = []
+        self._pid = os.getpid()
+
+    def ask(self, batch: Sequence[Ready], *, tries: int = _TRIES) -> list[Any]:
+        """Send commands that get one reply each, and return the replies; for the rest as `send`.
+
+        A connection that broke since it was last used is replaced at once; one that does not answer in time is not
+        waited for a second time.
+        """
+        if cluster_of(self.redis) is not None:
+            return send(self.redis, batch, tries=tries)
+        if self._pid != os.getpid():  # a fork must not write to its parent's connections
+            self._idle, self._pid = [], os.getpid()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self.redis.connection_pool.get_connection()
+        try:
+            connection.send_packed_command((b"".join([commands for _, commands, _ in batch]),))
+            replies = [connection.read_response() for _ in batch]
+        except BaseException as error:
+            connection.disconnect()  # what it may still answer belongs to nobody
+            self.redis.connection_pool.release(connection)
+            if isinstance(error, RedisConnectionError) and not isinstance(error, RedisTimeoutError):
+                return send(self.redis, batch, tries=tries)
+            raise
+        self._idle.append(connection)
+        return replies
 
 
 def _send_to_nodes(cluster: RedisCluster, batch: Sequence[Ready]) -> list[Any]:

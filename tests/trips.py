@@ -8,7 +8,7 @@ from unittest.mock import patch
 from redis import Redis
 
 from slates.resp import read_commands
-from slates.wire import Ready, send
+from slates.wire import Ready, Wire
 
 
 @contextmanager
@@ -16,9 +16,11 @@ def round_trips(redis: Redis) -> Iterator[list[str]]:
     """Collect the names of the commands that are sent at once, and `pipeline` for each pipeline."""
     trips: list[str] = []
 
-    def counted_batch(redis: Redis, batch: Sequence[Ready], *, tries: int) -> list[Any]:
+    ask = Wire.ask
+
+    def counted_batch(wire: Wire, batch: Sequence[Ready], *, tries: int) -> list[Any]:
         trips.append(" ".join(read_commands(commands)[0][0].decode() for _, commands, _ in batch))
-        return send(redis, batch, tries=tries)
+        return ask(wire, batch, tries=tries)
 
     execute: Any = redis.execute_command
 
@@ -40,7 +42,7 @@ def round_trips(redis: Redis) -> Iterator[list[str]]:
         return pipeline
 
     with (
-        patch("slates.reading.send", counted_batch),
+        patch.object(Wire, "ask", counted_batch),
         patch.object(redis, "execute_command", counted),
         patch.object(redis, "pipeline", counted_pipeline),
     ):

@@ -122,9 +122,9 @@ def test_the_page_tells_readers_to_ask_for_what_the_server_asks_for() -> None:
     (seen,) = re.findall(r"`ZRANGE hourfeed:seen:\{user\} ([^`]*)`", page)
     lookup = Lookup(FakeRedis(), Keys())
     lookup._view = View(shown_manifest(), {}, None)
-    with patch("slates.reading.send", return_value=[[G.encode(), None, None], [b"1", None, None], []]) as send:
+    with patch("slates.wire.Wire.ask", return_value=[[G.encode(), None, None], [b"1", None, None], []]) as send:
         lookup.feed("201", shown_manifest().first_bucket, 1)
-    (_, batch), _ = send.call_args
+    (batch,), _ = send.call_args
     sent = [command for _, commands, _ in batch for command in read_commands(commands)]
     assert sent == [
         [b"MGET", b"hourfeed:current", b"hourfeed:blocked:mark", b"hourfeed:experiment"],

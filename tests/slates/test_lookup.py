@@ -16,7 +16,7 @@ from slates.bucket import bucket_start
 from slates.keys import Keys
 from slates.lookup import Feed, Lookup, NoFeedError
 from slates.seen import WRITE_REPLIES, add_seen_commands
-from slates.wire import Ready, send
+from slates.wire import Ready, Wire, send
 
 KEYS = Keys()
 NOON = FIRST + 12
@@ -58,7 +58,7 @@ def at_first_read_of(redis: Redis, key: str, happening: Callable[[], None]) -> I
     """Let something happen between a look-up's reading of the pointer and its first reading of `key`."""
     waiting = [happening]
 
-    def interrupted(redis: Redis, batch: Sequence[Ready], *, tries: int) -> list[Any]:
+    def interrupted(_wire: Wire, batch: Sequence[Ready], *, tries: int) -> list[Any]:
         place = [name for name, _, _ in batch].index(key) if waiting else len(batch)
         replies = send(redis, batch[:place], tries=tries)
         if place < len(batch):
@@ -66,7 +66,7 @@ def at_first_read_of(redis: Redis, key: str, happening: Callable[[], None]) -> I
             replies += send(redis, batch[place:], tries=tries)
         return replies
 
-    with patch("slates.reading.send", interrupted):
+    with patch.object(Wire, "ask", interrupted):
         yield
 
 
