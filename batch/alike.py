@@ -7,13 +7,10 @@ nothing) orders posts by popularity alone, and looks well on every other count.
 import numpy as np
 from numpy.typing import NDArray
 
-from batch.baselines import POST_BASELINES
-from batch.errors import BatchError
 from batch.features.view import View
 from batch.slate import ActedOn
 
 PLACES = 5
-MOST_ALIKE = 0.95
 _FEWEST_USERS = 20
 _COMMON = 200
 """Posts of the common order that are looked through for a user's five."""
@@ -64,15 +61,3 @@ def _alike(
 
 def _users_of(acted: ActedOn) -> NDArray[np.int64]:
     return np.repeat(np.arange(len(acted.begin) - 1), np.diff(acted.begin))
-
-
-def refuse_alike(share: float | None, ranker: str) -> None:
-    """Raise BatchError where nearly everybody gets the same posts, though the ranker should tell users apart."""
-    if share is None or share <= MOST_ALIKE or ranker in POST_BASELINES:
-        return
-    msg = (
-        f"{share:.1%} of the users with a history would get the same {PLACES} posts from the ranker {ranker} (at most "
-        f"{MOST_ALIKE:.0%} may), so nothing is published and what was live stays; look at the ids in the events, set "
-        'ranker = "popular_24h" if popularity is wanted, or publish all the same with `hourfeed batch --force`'
-    )
-    raise BatchError(msg)

@@ -15,7 +15,7 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from batch import publish
-from batch.alike import refuse_alike, share_alike
+from batch.alike import share_alike
 from batch.by_bucket import told_by_bucket
 from batch.candidates import pool_at
 from batch.cases import Sampling, draw_cases, draw_rows, moments_before, split_s
@@ -30,6 +30,7 @@ from batch.features.segments import build_segments
 from batch.features.view import History, View, build_history
 from batch.features.vocabulary import learn
 from batch.forecast import refuse_to_fill_redis
+from batch.guards import broken_guards, count_rows, draw_sample, measure, refusal
 from batch.model import Model, load_model, remove_old_models, save_model
 from batch.neural.examples import gather_examples
 from batch.neural.train import import_torch, train_network
@@ -50,7 +51,9 @@ from batch.train import Training, enough, train_trees
 from slates import packed
 from slates.cluster import keys_of
 from slates.erase import erased_users
-from slates.generations import GenerationWriter, listpack_warning, new_generation_id
+from slates.errors import CodecError
+from slates.generations import GenerationWriter, listpack_warning, live_generation, new_generation_id
+from slates.keys import Keys
 from slates.lock import RunLock
 from slates.manifest import Manifest
 
@@ -79,6 +82,7 @@ _NOT_IN_SLATES = {
     "engine",
     "similar_posts",
     "scheduler",
+    *("guard_whole", "guard_rows", "guard_churn", "guard_coverage", "guard_alike"),
 }
 """Settings that cannot change a slate."""
 
@@ -130,8 +134,8 @@ def run_batch(
 
     `shard_engine` makes and writes users' slates; without one this process does.
     With `model_path` a saved model scores, else one is trained and saved, unless the gate finds a baseline better.
-    Raises BatchError, SourceError or SlatesError with the live generation untouched; with `force` not because nearly
-    everybody would get the same posts.
+    Raises BatchError, SourceError or SlatesError with the live generation untouched; with `force` not because of a
+    guard (batch.guards).
     """
     from batch.gate import judge  # not at the top: its replay runs the stages below
 
@@ -411,15 +415,12 @@ def _publish(
     for shard in done:
         writer.take(shard.written)
     with clock.stage("verify"):
-        alike = share_alike(np.concatenate([shard.first_posts for shard in done]), acted, view)
-        found_better = ranked.verdict is not None and ranked.verdict.chosen not in TRAINED
-        if not force and not found_better:  # a baseline that won on real cases may be what it is
-            refuse_alike(alike, ranked.ranker)
         writer.verify(_expected_values(manifest, shared, in_shared) + len(similar))
     warning = listpack_warning(redis, writer.written.longest)
     if warning:
         report.note(warning)
-    with clock.stage("flip"):
+    with clock.stage("guards"):
+        before = _to_compare_with(redis, keys, report)
         finished = replace(
             manifest,
             state="complete",
@@ -427,13 +428,32 @@ def _publish(
             shards=len(writer.shards),
             slate_bytes=writer.written.bytes,
             explored=sum(shard.explored for shard in done),
-            alike=alike,
+            alike=share_alike(np.concatenate([shard.first_posts for shard in done]), acted, view),
             by_bucket=told_by_bucket([shard.by_bucket for shard in done], len(view.pool)),
-            seconds=dict(clock.seconds),
+            guards=measure(redis, keys, before, manifest, count_rows(view), draw_sample(view, acted, settings.top_n)),
         )
+        chosen_by_gate = ranked.verdict is not None and ranked.verdict.chosen not in TRAINED
+        broken = broken_guards(settings, before, finished, chosen_by_gate=chosen_by_gate)
+    told = {"broken": list(broken), "forced": force} if broken else {}
+    finished = replace(finished, guards={**finished.guards, **told}, seconds=dict(clock.seconds))
+    if broken and not force:
+        writer.block(finished)
+        raise refusal(manifest.id, before, broken)
+    for name, said in broken.items():
+        report.note(f"published all the same, as forced, though the guard {name} says: {said}")
+    with clock.stage("flip"):
         live = writer.flip(finished)
     publish.unlink_old(redis, keys, keep, tables, shared.segment_names, settings.publish_batch)
     return live
+
+
+def _to_compare_with(redis: Redis, keys: Keys, report: Report) -> Manifest | None:
+    """Return the live generation; None where there is none, or where it cannot be read."""
+    try:
+        return live_generation(redis, keys)
+    except CodecError as error:
+        report.note(f"nothing is compared with what is live, which cannot be read: {error}")
+        return None
 
 
 def _run_shards(

@@ -168,6 +168,36 @@ class BatchSettings(BaseSettings):
     keep_generations: int = Field(
         3, ge=2, description="generations kept in Redis, the live one included; older ones are unlinked"
     )
+    guard_whole: float = Field(
+        0.99, ge=0, le=1, description="share of the slates that must be as long as they can be, or the run is blocked"
+    )
+    guard_rows: float = Field(
+        0.8,
+        ge=0,
+        le=1,
+        description="share of the live generation's users, profiles, posts and events that must be left, or the run is "
+        "blocked",
+    )
+    guard_churn: float = Field(
+        0.9,
+        ge=0,
+        le=1,
+        description="share of the slates that may begin with five other posts than in the live generation by the same "
+        "ranker of up to six hours before, or the run is blocked; 1: all",
+    )
+    guard_coverage: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="number of different posts shown, as a share of that of the live generation by the same ranker, "
+        "that must be reached, or the run is blocked",
+    )
+    guard_alike: float = Field(
+        0.95,
+        ge=0,
+        le=1,
+        description="share of the users with a history who may get what everybody gets, or the run is blocked; 1: all",
+    )
     codec: Literal["ids", "packed"] = Field(
         "ids", description="how slates lie in Redis: `ids` for people to read, `packed` in two fifths of the memory"
     )

@@ -1,6 +1,7 @@
 """The Flask app: puts the look-up, the shelf of posts and the routes together."""
 
 import logging
+from functools import partial
 
 from flask import Flask, Response
 from redis import Redis
@@ -33,6 +34,7 @@ from slates.client import RedisError, connect
 from slates.cluster import keys_of
 from slates.errors import SlatesError
 from slates.exposure import ExposureLog
+from slates.generations import list_generations
 from slates.lookup import Lookup, NoFeedError
 from slates.posts import PostShelf
 from slates.view import Kept
@@ -100,7 +102,8 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
     app.register_blueprint(health_routes(lookup, settings.fresh_for_h))
     page = OpsPage(redis, keys, lookup, shelf, guard, metrics)
     app.register_blueprint(ops_routes(page, settings.fresh_for_h))
-    app.register_blueprint(metrics_routes(metrics, lookup, guard))
+    held = partial(list_generations, redis, keys)
+    app.register_blueprint(metrics_routes(metrics, lookup, guard, settings.fresh_for_h, held))
     app.register_blueprint(event_routes(redis, keys, lookup, guard, _event_rules(settings)))
     app.register_blueprint(erase_routes(redis, keys, lookup, guard))
     app.register_error_handler(AccessError, _no_access)

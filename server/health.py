@@ -6,8 +6,8 @@ from flask import Blueprint, Response, request
 
 from server.answers import json_answer
 from server.parameters import read_arguments, read_flag
+from slates.freshness import freshness_of
 from slates.lookup import Lookup, NoFeedError
-from slates.manifest import Manifest
 
 RETRY_AFTER_S = 5
 
@@ -30,15 +30,13 @@ def health_routes(lookup: Lookup, fresh_for_h: float) -> Blueprint:
             manifest = lookup.refresh()
         except NoFeedError as error:
             return _without_redis(lookup, str(error), may_be_degraded=may_be_degraded)
-        age_s = _age_s(manifest)
-        known = {"generation": manifest.id, "age_s": age_s}
+        freshness = freshness_of(manifest, datetime.now(UTC), fresh_for_h)
+        known = {"generation": manifest.id, "age_s": int(freshness.age_s)}
         if not lookup.answers_strangers():
             reason = f"the popular slate of generation {manifest.id} is empty, so users without slates get no feed"
             return json_answer({"status": "unready", **known, "reason": reason}, 503, retry_after_s=RETRY_AFTER_S)
-        if age_s > fresh_for_h * 3600:
-            reason = (
-                f"the live generation is {age_s / 3600:.1f} hours old, over {fresh_for_h:g}; does the batch still run?"
-            )
+        if not freshness.is_fresh:
+            reason = f"{freshness.why_stale}; does the batch still run?"
             return _worse({"status": "stale", **known, "reason": reason}, is_ok=may_be_degraded)
         return json_answer({"status": "ready", **known, "reason": ""})
 
@@ -52,13 +50,9 @@ def _without_redis(lookup: Lookup, reason: str, *, may_be_degraded: bool) -> Res
         return _worse({"status": "unready", "generation": None, "age_s": None, "reason": reason}, is_ok=False)
     view, rung = left
     reason = f"{reason}; everybody gets popular posts, from {rung}"
-    known = {"generation": view.manifest.id, "age_s": _age_s(view.manifest)}
+    known = {"generation": view.manifest.id, "age_s": int((datetime.now(UTC) - view.manifest.as_of).total_seconds())}
     return _worse({"status": "degraded", **known, "reason": reason}, is_ok=may_be_degraded)
 
 
 def _worse(body: object, *, is_ok: bool) -> Response:
     return json_answer(body) if is_ok else json_answer(body, 503, retry_after_s=RETRY_AFTER_S)
-
-
-def _age_s(manifest: Manifest) -> int:
-    return int((datetime.now(UTC) - manifest.as_of).total_seconds())

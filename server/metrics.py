@@ -5,6 +5,7 @@ makes one); the worker that is asked adds up. Without the variable a process cou
 """
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from server.keys import Guard
-from slates.bucket import bucket_start
+from slates.client import REDIS_AWAY
+from slates.freshness import freshness_of
+from slates.guarded import guard_values
 from slates.lookup import Lookup, NoFeedError
 from slates.manifest import Manifest
 
@@ -90,15 +93,17 @@ def worker_ended(pid: int) -> None:
         multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
-def metrics_routes(metrics: Metrics, lookup: Lookup, guard: Guard) -> Blueprint:
-    """Return the route; reading needs what reading feeds needs."""
+def metrics_routes(
+    metrics: Metrics, lookup: Lookup, guard: Guard, fresh_for_h: float, held: Callable[[], list[Manifest]]
+) -> Blueprint:
+    """Return the route; reading needs what reading feeds needs. held : the generations in Redis."""
     routes = Blueprint("metrics", __name__)
 
     @routes.get("/metrics")
     @guard.needs("read")
     def show() -> Response:
         generation = CollectorRegistry()
-        generation.register(_OfGeneration(lookup))
+        generation.register(_OfGeneration(lookup, fresh_for_h, held))
         body = generate_latest(metrics.counted()) + generate_latest(generation)
         return Response(body, content_type=CONTENT_TYPE_PLAIN_0_0_4, headers={"Cache-Control": "no-store"})
 
@@ -108,24 +113,26 @@ def metrics_routes(metrics: Metrics, lookup: Lookup, guard: Guard) -> Blueprint:
 class _OfGeneration(Collector):
     """What the manifest of the live generation says, at the moment of asking: the same from every worker."""
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup, fresh_for_h: float, held: Callable[[], list[Manifest]]) -> None:
         self._lookup = lookup
+        self._fresh_for_h = fresh_for_h
+        self._held = held
 
     def collect(self) -> "Iterator[Metric]":
-        """Yield a gauge for each figure; where no generation can be seen, only that."""
+        """Yield a gauge for each figure; where no generation can be seen, only that and the objective."""
+        yield _gauge("objective_seconds", "Age up to which it is fresh", self._fresh_for_h * 3600)
         try:
             manifest = self._lookup.refresh()
         except NoFeedError:
             yield _gauge("live", "1 while Redis names a live generation, else 0", 0)
             return
         yield _gauge("live", "1 while Redis names a live generation, else 0", 1)
-        now = datetime.now(UTC)
-        last = bucket_start(manifest.last_bucket + 1)
+        freshness = freshness_of(manifest, datetime.now(UTC), self._fresh_for_h)
         about = _gauge_by("info", "Which generation is live", ("generation", "ranker", "codec"))
         about.add_metric([manifest.id, manifest.ranker, manifest.codec], 1)
         yield about
-        yield _gauge("age_seconds", "Time since its as-of", (now - manifest.as_of).total_seconds())
-        yield _gauge("hours_left", "Hours until its last bucket ends", (last - now).total_seconds() / 3600)
+        yield _gauge("age_seconds", "Time since its as-of", freshness.age_s)
+        yield _gauge("hours_left", "Hours until its last bucket ends", freshness.hours_left)
         for name in ("users", "posts", "slates", "events", "quarantined"):
             yield _gauge(name, f"Number of {name}", getattr(manifest, name))
         yield _gauge("slate_bytes", "Bytes of its slates as encoded", manifest.slate_bytes)
@@ -134,6 +141,21 @@ class _OfGeneration(Collector):
             stages.add_metric([stage], seconds)
         yield stages
         yield from _quality(manifest)
+        guards = _gauge_by("guard", "What the guards measured before it went live", ("guard",))
+        for name, value in guard_values(manifest).items():
+            guards.add_metric([name], value)
+        yield guards
+        broken = len(manifest.guards.get("broken", ()))
+        yield _gauge("guards_broken", "Guards against which it was published", broken)
+        yield from self._blocked(manifest)
+
+    def _blocked(self, live: Manifest) -> "Iterator[Metric]":
+        try:
+            blocked = [manifest for manifest in self._held() if manifest.state == "blocked" and manifest.seq > live.seq]
+        except REDIS_AWAY:
+            return
+        what = "Newer generations that the guards have kept from going live"
+        yield GaugeMetricFamily("hourfeed_generations_blocked", what, value=len(blocked))
 
 
 def _quality(manifest: Manifest) -> "Iterator[Metric]":

@@ -1,5 +1,6 @@
 """/ops - the operations page: what is live, how runs went, what a user sees, and buttons to block and to roll back."""
 
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from slates.blocked import block, read_blocked, unblock
 from slates.bucket import bucket_name, bucket_of, parse_bucket
 from slates.client import REDIS_AWAY, RedisError
 from slates.errors import SlatesError
+from slates.freshness import freshness_of
 from slates.generations import list_generations, rollback
+from slates.guarded import guard_values, guards_line
 from slates.keys import Keys
 from slates.lookup import Lookup, NoFeedError
 from slates.manifest import Manifest
@@ -72,12 +75,15 @@ class OpsPage:
             return {"problem": str(error), "live": None}
         except RedisError:
             return {"problem": "Redis is away", "live": None}
-        age_h = (datetime.now(UTC) - live.as_of).total_seconds() / 3600
+        freshness = freshness_of(live, datetime.now(UTC), fresh_for_h)
         return {
             "live": live,
-            "age_h": age_h,
+            "age_h": freshness.age_s / 3600,
+            "is_fresh": freshness.is_fresh,
             "fresh_for_h": fresh_for_h,
-            "hours_left": live.last_bucket + 1 - bucket_of(datetime.now(UTC)),
+            "hours_left": math.ceil(freshness.hours_left),
+            "guards": guard_values(live),
+            "guards_line": guards_line(live),
             "verdict": verdict_line(live.gate),
             "runs": runs,
             "blocked": blocked,

@@ -31,6 +31,7 @@ __all__ = [
     "live_generation",
     "new_generation_id",
     "read_manifest",
+    "release",
     "retire",
     "rollback",
 ]
@@ -79,7 +80,7 @@ def rollback(redis: Redis, keys: Keys, to: str | None = None) -> Manifest:
         target_id = to or live.previous
         pipeline.watch(keys.generation(target_id))
         target = read_manifest(redis, keys, target_id) if target_id else None
-        if target is None or target.state in {"writing", "complete"}:
+        if target is None or target.state in {"writing", "complete", "blocked"}:
             raise NoGenerationError(_why_not(redis, keys, target_id))
         if target_id == live_id:
             return target
@@ -94,6 +95,43 @@ def rollback(redis: Redis, keys: Keys, to: str | None = None) -> Manifest:
             msg = "nothing was rolled back: a run published at the same instant; see `hourfeed status`, then try again"
             raise SlatesError(msg) from error
     return replace(target, state="live")
+
+
+def release(redis: Redis, keys: Keys, generation: str) -> Manifest:
+    """Make a blocked generation live, and return its manifest.
+
+    Raises NoGenerationError when it is not blocked, or older than what is live; SlatesError when a run publishes at the
+    same instant.
+    """
+    with refusal_explained(), control(redis, keys).pipeline() as transaction:
+        pipeline = cast("Any", transaction)
+        pipeline.watch(keys.current, keys.generation(generation))
+        live_id = read_live_id(pipeline, keys)
+        if live_id:
+            pipeline.watch(keys.generation(live_id))
+        live, target = read_standing(pipeline, keys, live_id), read_manifest(redis, keys, generation)
+        if target is None or target.state != "blocked" or target.seq < live.seq:
+            raise NoGenerationError(_why_not_released(redis, keys, generation, live.seq))
+        released = replace(target, state="live", previous=live_id, guards={**target.guards, "released": True})
+        pipeline.multi()
+        pipeline.hset(keys.generation(generation), mapping=released.to_hash())
+        if live.state:
+            pipeline.hset(keys.generation(live_id), "state", "superseded")
+        pipeline.set(keys.current, generation)
+        try:
+            pipeline.execute()
+        except WatchError as error:
+            msg = "nothing was released: a run published at the same instant; see `hourfeed status`, then try again"
+            raise SlatesError(msg) from error
+    return released
+
+
+def _why_not_released(redis: Redis, keys: Keys, generation: str, live_seq: int) -> str:
+    blocked = [m.id for m in list_generations(redis, keys) if m.state == "blocked" and m.seq > live_seq]
+    return (
+        f"generation {generation!r} is no blocked one that is newer than what is live; Redis holds these: "
+        f"{', '.join(blocked) or 'none'}. An earlier generation goes live by `hourfeed rollback`"
+    )
 
 
 def _why_not(redis: Redis, keys: Keys, target_id: str) -> str:
@@ -117,19 +155,22 @@ def retire(
 ) -> list[str]:
     """Unlink generations beyond the `keep` newest ones, the live one and the one before it; return their ids.
 
-    What runs before `run` (a seq; that of the live generation by default) left half-written goes too. Names of keys
-    come from `user_ids`, `segments` and `post_ids`, never from a SCAN; what they miss ends by its TTL.
+    What runs before `run` (a seq; that of the live generation by default) left half-written goes too. A blocked one
+    counts as any other, but only the newest stays, and none where the live one and the one before it are all. Names of
+    keys come from `user_ids`, `segments` and `post_ids`, never from a SCAN; what they miss ends by its TTL.
     """
     live_id = read_live_id(redis, keys)
     live = read_standing(redis, keys, live_id)
     run = live.seq if run is None else run
     kept: list[str] = []
     doomed: list[str] = []
+    blocked = keep > len({live_id, live.previous} - {""})  # the newest one, if there is a place for it
     for name in names_of_generations(redis, keys):
         state, seq, _ = read_standing(redis, keys, name)
         if state == "writing" and seq >= run:
             continue  # a newer run is at it: this one lost its lock after it had published
-        worth_keeping = state not in {"", "writing"} and len(kept) < keep
+        worth_keeping = state not in {"", "writing"} and len(kept) < keep and (blocked or state != "blocked")
+        blocked = blocked and state != "blocked"
         (kept if worth_keeping or name in {live_id, live.previous} else doomed).append(name)
     if not doomed:
         return []

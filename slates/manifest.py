@@ -10,7 +10,7 @@ from slates.bucket import bucket_name, parse_bucket
 from slates.errors import CodecError
 from slates.moment import read_second, write_second
 
-State = Literal["writing", "complete", "candidate", "live", "superseded", "rolled_back"]
+State = Literal["writing", "complete", "blocked", "candidate", "live", "superseded", "rolled_back"]
 IdType = Literal["integer", "string"]
 
 
@@ -23,7 +23,8 @@ class Manifest:
     slate, from 1 on; `explored` counts those that explore, over all slates. `gate` is what the trained
     ranker was compared with, and how it came out; `alike` the share of users who get what everybody gets, None where
     there are too few to say. `seconds` is by stage,
-    `by_bucket` shares from 0 to 1 by what they tell, one for each bucket in order.
+    `by_bucket` shares from 0 to 1 by what they tell, one for each bucket in order; `guards` is what was measured before
+    the flip.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Manifest:
     alike: float | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     by_bucket: Mapping[str, list[float]] = field(default_factory=dict)
+    guards: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def hours(self) -> int:
@@ -89,8 +91,8 @@ class Manifest:
 
 
 _NAMES = {entry.name: entry.type for entry in fields(Manifest)}
-_ADDED = {"explore_places", "explored", "gate", "alike", "events", "by_bucket"}
-_JSON = {"seconds", "gate", "by_bucket"}
+_ADDED = {"explore_places", "explored", "gate", "alike", "events", "by_bucket", "guards"}
+_JSON = {"seconds", "gate", "by_bucket", "guards"}
 _TIMES = {"as_of", "started_at", "built_at"}
 _BUCKETS = {"first_bucket", "last_bucket"}
 _COUNTS = {name for name, kind in _NAMES.items() if kind is int} - _BUCKETS

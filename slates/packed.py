@@ -77,8 +77,21 @@ class Layout:
             slate = self._ids(value[place * slate_bytes : (place + 1) * slate_bytes], self.top_n, posts)
             return Unpacked(slate, acted, value[end:].decode() or None)
         except (struct.error, ValueError, IndexError, UnicodeDecodeError) as error:
-            msg = f"{value[:20]!r}… of {len(value)} bytes is not {self.hours} × {self.top_n} packed posts ({error})"
-            raise CodecError(msg) from error
+            raise self._not_packed(value, error) from error
+
+    def slates(self, value: bytes, posts: Sequence[str]) -> list[list[str]]:
+        """Read all slates of a user's string, in the order of the buckets; raise CodecError when it is none."""
+        size = self.top_n * self.width
+        parts = [value[begin : begin + size] for begin in range(0, self.slates_bytes, size)]
+        try:
+            return [self._ids(part, self.top_n, posts) for part in parts]
+        except (ValueError, IndexError) as error:
+            raise self._not_packed(value, error) from error
+
+    def _not_packed(self, value: bytes, error: Exception) -> CodecError:
+        return CodecError(
+            f"{value[:20]!r}… of {len(value)} bytes is not {self.hours} × {self.top_n} packed posts ({error})"
+        )
 
     def check(self, value: bytes) -> None:
         """Raise CodecError where `value` is no user's string, or counts beyond the list of posts."""

@@ -14,6 +14,7 @@ from slates.codec import decode_slate
 from slates.errors import CodecError
 from slates.keys import Keys
 from slates.manifest import Manifest
+from slates.whole import read_list_of_posts
 
 Slates = Mapping[int, list[str]]
 """Bucket → post ids, best first."""
@@ -107,11 +108,7 @@ def _posts_of(redis: Redis, keys: Keys, manifest: Manifest | None, older: View |
         return older.posts
     if older is not None and older.previous is not None and older.previous.id == manifest.id:
         return older.posts_before
-    posts = decode_slate(cast("bytes | None", redis.get(keys.posts(manifest.id))) or b"")
-    if len(posts) != manifest.posts:
-        msg = f"{keys.posts(manifest.id)} lists {len(posts)} posts, not {manifest.posts}; does Redis evict?"
-        raise CodecError(msg)
-    return posts
+    return read_list_of_posts(redis, keys, manifest)
 
 
 def load_segment(redis: Redis, keys: Keys, generation: str, segment: str) -> Slates:

@@ -128,6 +128,15 @@ class GenerationWriter:
                     raise self._unverified(f"{entry.key} read back differs from what was written")
         self._verified = expected_values, servers
 
+    def block(self, manifest: Manifest) -> Manifest:
+        """Keep the generation from readers, for a look until its TTL ends; StaleRunError when the lock is lost."""
+        blocked = replace(manifest, state="blocked")
+        self._lock.check()
+        with refusal_explained(), control(self._redis, self._keys).pipeline() as pipeline:
+            _queue_manifest(pipeline, self._keys, blocked, self._ttl_s)
+            pipeline.execute()
+        return blocked
+
     def flip(self, manifest: Manifest) -> Manifest:
         """Make the generation live in one transaction, and return its manifest.
 

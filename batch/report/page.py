@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
 from typing import Any
 
-from charts import STYLE
+from batch.report import parts
+from batch.report.parts import section
 from charts.svg import Point, Series, bar_chart, line_chart, per_cent
 
 _OURS = "hourfeed"
@@ -28,13 +28,7 @@ def render(figures: dict[str, Any]) -> str:
         page.calibration(),
         page.features(),
     )
-    style = STYLE + files("batch.report").joinpath("page.css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(page.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
-        f"{page.head()}\n{''.join(sections)}</main>\n</body>\n</html>\n"
-    )
+    return parts.page(page.title, f"{page.head()}\n{''.join(sections)}")
 
 
 class _Page:
@@ -64,8 +58,7 @@ class _Page:
         if self._beside:
             best = self._beside[0]
             tiles.append((_share(models[best][self._hitrate]), f"{self._hitrate} of {best}, the best baseline"))
-        shown = "".join(f"<li><b>{escape(value)}</b> {escape(name)}</li>" for value, name in tiles)
-        return f'<h1>{escape(self.title)}</h1>\n<p class="soft">{escape(about)}</p>\n<ul class="figures">{shown}</ul>'
+        return parts.head(self.title, about, tiles)
 
     def rankers(self) -> str:
         models = self._figures["models"]
@@ -81,7 +74,7 @@ class _Page:
             f"The share of cases with a hit among the first {self._k} places. Intervals hold 95 % of the means when "
             "users are drawn anew."
         )
-        return _section("Rankers", said, bar_chart(title, rows), _table(title, ["ranker", *names], cells), opened=True)
+        return section("Rankers", said, bar_chart(title, rows), _table(title, ["ranker", *names], cells), opened=True)
 
     def over(self, part: str, title: str, axis: str) -> str:
         models = self._figures["models"]
@@ -99,7 +92,7 @@ class _Page:
         ]
         table = _table(title, [axis, "cases", *(line.name for line in series)], cells)
         picture = line_chart(f"{self._hitrate}: {title.lower()}", places, series, x=axis, y=self._hitrate)
-        return _section(title, "", picture, table) if places else ""
+        return section(title, "", picture, table) if places else ""
 
     def intervals(self) -> str:
         by_interval = self._figures["by_interval"]
@@ -131,7 +124,7 @@ class _Page:
         )
         title = f"{self._hitrate} by refresh interval"
         picture = line_chart(title, list(by_interval), series, x="from one refresh to the next", y=self._hitrate)
-        return _section("By refresh interval", said, picture, _table(title, ["ranker", *headings], cells))
+        return section("By refresh interval", said, picture, _table(title, ["ranker", *headings], cells))
 
     def variety(self) -> str:
         models = self._figures["models"]
@@ -148,7 +141,7 @@ class _Page:
         keys = ("coverage", "popular_share", "novelty")
         cells = [[name, *(_four(models[name][key]) for key in keys)] for name in self._by_hitrate]
         table = _table("Variety of what is shown", ["ranker", *(key.replace("_", " ") for key in keys)], cells)
-        return _section("Variety", "Do all see the same few posts?", pictures, table)
+        return section("Variety", "Do all see the same few posts?", pictures, table)
 
     def calibration(self) -> str:
         bins = self._figures["models"].get(_OURS, {}).get("calibration")
@@ -163,7 +156,7 @@ class _Page:
         title = "Share of shown posts that hit, by tenth of the score"
         said = "All posts shown by our ranker, ordered by score and cut into equal parts. The line should rise."
         picture = line_chart(title, places, [Series(_OURS, points, "s0")], x="tenth of the scores", y="share that hit")
-        return _section(
+        return section(
             "Calibration", said, picture, _table(title, ["tenth", "shown", "mean score", "share that hit"], cells)
         )
 
@@ -175,7 +168,7 @@ class _Page:
         title = "Share of the gain of all trees, by feature"
         said = f"Of the last model, summed over its parts; {min(len(gain), _FEATURES)} of {len(gain)} features."
         cells = [[name, per_cent(value)] for name, value in gain.items()]
-        return _section("Features", said, bar_chart(title, rows), _table(title, ["feature", "share of gain"], cells))
+        return section("Features", said, bar_chart(title, rows), _table(title, ["feature", "share of gain"], cells))
 
 
 def _point(group: dict[str, Any] | None) -> Point:
@@ -184,31 +177,8 @@ def _point(group: dict[str, Any] | None) -> Point:
     return Point(group["hitrate"], group["interval_95"], f"{group['cases']:,} cases")
 
 
-def _section(title: str, said: str, picture: str, table: str, *, opened: bool = False) -> str:
-    note = f'<p class="soft">{escape(said)}</p>' if said else ""
-    state = ' open=""' if opened else ""
-    return (
-        f"<section>\n<h2>{escape(title)}</h2>\n{note}<figure>{picture}</figure>\n"
-        f"<details{state}><summary>as a table</summary>{table}</details>\n</section>\n"
-    )
-
-
 def _table(caption: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in headings)
-    body = "".join(
-        f'<tr{_ours(row[0])}><th scope="row">{escape(row[0])}</th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in rows
-    )
-    return (
-        f'<div class="scroll"><table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _ours(name: str) -> str:
-    return ' class="ours"' if name.startswith(_OURS) else ""
+    return parts.table(caption, headings, rows, _OURS)
 
 
 def _share(value: float | None) -> str:

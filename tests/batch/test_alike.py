@@ -1,11 +1,9 @@
-"""How alike slates are, worked out by hand; and where that stops a run."""
+"""How alike slates are, worked out by hand."""
 
 import numpy as np
-import pytest
 from small_world import make_history, make_tables
 
-from batch.alike import refuse_alike, share_alike
-from batch.errors import BatchError
+from batch.alike import share_alike
 from batch.features.view import View
 from batch.slate import ActedOn
 from batch.tables import HOUR_S
@@ -78,13 +76,3 @@ def test_empty_places_are_no_posts() -> None:
     top = top_of(list(range(N_POSTS)), acted)
     top[0, 3:] = -1  # two posts fewer than could be shown
     assert share_alike(top, acted, view_of()) == 39 / 40
-
-
-def test_nearly_everybody_alike_stops_a_ranker_that_should_tell_users_apart() -> None:
-    with pytest.raises(BatchError, match=r"96\.0% of the users with a history .* ranker lightgbm .*--force"):
-        refuse_alike(0.96, "lightgbm")
-    with pytest.raises(BatchError, match="item_knn"):
-        refuse_alike(1.0, "item_knn")
-    refuse_alike(0.95, "lightgbm")
-    refuse_alike(None, "lightgbm")
-    refuse_alike(1.0, "popular_24h")

@@ -30,6 +30,7 @@ def client(server: FakeServer) -> FlaskClient:
     redis = FakeRedis(server=server)
     as_of = datetime.now(UTC) - timedelta(hours=1)
     manifest = {"as_of": as_of, "seconds": {"read": 1.5, "train": 20.0}, "gate": GATE, "alike": 0.25}
+    manifest |= {"guards": {"whole": 1.0, "overlap": 0.8, "left": {"users": 1.0, "posts": 0.7}, "broken": ["rows"]}}
     Generation(users={"7": {12: "1 2 3"}}, popular={12: "5 6"}, manifest=manifest).publish(redis)
     put_posts(redis, "12356")
     return create_app(ServerSettings(), redis).test_client()
@@ -67,6 +68,18 @@ def test_the_live_manifest_is_told_as_it_is_now(client: FlaskClient) -> None:
     assert found[f"{about}hitrate_difference_interval"] == 0.02
     assert found[f"{about}alike_ratio"] == 0.25
     assert found[f"{about}users"] == 1
+    assert found[f'{about}guard{{guard="overlap"}}'] == 0.8
+    assert found[f'{about}guard{{guard="rows"}}'] == 0.7
+    assert found[f"{about}guards_broken"] == 1
+    assert found[f"{about}objective_seconds"] == 26 * 3600
+    assert found["hourfeed_generations_blocked"] == 0
+
+
+def test_newer_generations_that_are_blocked_are_counted(client: FlaskClient, server: FakeServer) -> None:
+    redis = FakeRedis(server=server)
+    for name, seq, state in (("g0", 0, "blocked"), ("g2", 2, "blocked"), ("g3", 3, "writing")):
+        Generation(name, manifest={"seq": seq, "state": state}).publish(redis, live=False)
+    assert metrics_of(client)["hourfeed_generations_blocked"] == 1
 
 
 def test_failures_of_redis_are_counted_and_metrics_are_told_without_it(client: FlaskClient, server: FakeServer) -> None:
@@ -76,6 +89,7 @@ def test_failures_of_redis_are_counted_and_metrics_are_told_without_it(client: F
     found = metrics_of(client)
     assert found["hourfeed_redis_errors_total"] == 1
     assert found["hourfeed_generation_live"] == 0
+    assert found["hourfeed_generation_objective_seconds"] == 26 * 3600
     assert found['hourfeed_feeds_total{rung="memory"}'] == 1
 
 

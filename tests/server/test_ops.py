@@ -70,6 +70,7 @@ def test_it_tells_of_the_live_generation_its_runs_and_its_buckets(client: FlaskC
     assert "lightgbm chosen: hitrate@5 0.6100" in page
     assert "old: train 20.0 s" in page
     assert "trained ranker, " in page
+    assert "Guards: not measured." in page
     assert ": 90.0 %</title>" in page
 
 

@@ -40,6 +40,7 @@ MANIFEST = Manifest(
     alike=0.031,
     seconds={"read": 1.5, "score": 2.0},
     by_bucket={"coverage": [0.5]},
+    guards={"whole": 1.0, "broken": ["rows"]},
 )
 HASH = {
     "id": "20211220T150000-7",
@@ -72,6 +73,7 @@ HASH = {
     "alike": "0.0310",
     "by_bucket": '{"coverage":[0.5]}',
     "seconds": '{"read":1.5,"score":2.0}',
+    "guards": '{"whole":1.0,"broken":["rows"]}',
 }
 
 
@@ -105,9 +107,10 @@ def test_fields_of_a_later_version_are_passed_over() -> None:
 
 def test_a_manifest_of_an_earlier_version_is_read_with_defaults() -> None:
     raw = stored()
-    del raw[b"explore_places"], raw[b"explored"], raw[b"gate"], raw[b"alike"], raw[b"by_bucket"]
+    for name in (b"explore_places", b"explored", b"gate", b"alike", b"by_bucket", b"guards"):
+        del raw[name]
     assert Manifest.from_hash(raw) == replace(
-        MANIFEST, explore_places=(), explored=0, gate={}, alike=None, by_bucket={}
+        MANIFEST, explore_places=(), explored=0, gate={}, alike=None, by_bucket={}, guards={}
     )
     assert Manifest.from_hash({**raw, b"alike": b""}).alike is None
 
