@@ -35,7 +35,7 @@ def started() -> list[tuple[str, list[str]]]:
     for unit in sorted((DEPLOY / "systemd").glob("*.service")):
         found += [(unit.name, shlex.split(words)) for words in re.findall(r"(?m)^ExecStart=\S+ (.*)", unit.read_text())]
     for _, command in cron_lines():
-        (words,) = re.findall(r"hourfeed ([^|>]*?) (?:2?>|\|)", command)
+        (words,) = re.findall(r"\bhourfeed ([a-z -]+?)(?: 2?>|\))", command)
         found.append(("crontab", shlex.split(words)))
     for file in sorted((DEPLOY / "kubernetes").glob("*.yaml")):
         found += [(file.name, words.split(", ")) for words in re.findall(r"(?m)^ +args: \[(.*)\]$", file.read_text())]

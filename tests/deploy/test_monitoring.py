@@ -80,7 +80,13 @@ def test_promtool_takes_every_expression_of_the_dashboard(tmp_path: Path) -> Non
 def told(server: FakeServer) -> str:
     """What /metrics of a server says that has a generation and has answered feeds."""
     redis = FakeRedis(server=server)
-    manifest = {"as_of": datetime.now(UTC) - timedelta(hours=1), "seconds": {"read": 1.5}, "gate": GATE, "alike": 0.25}
+    manifest = {
+        "as_of": datetime.now(UTC) - timedelta(hours=1),
+        "seconds": {"read": 1.5},
+        "gate": GATE,
+        "guards": {"whole": 1.0, "overlap": 0.8},
+        "alike": 0.25,
+    }
     Generation(users={"7": {12: "1 2 3"}}, popular={12: "5 6"}, manifest=manifest).publish(redis)
     put_posts(redis, "12356")
     client = create_app(ServerSettings(), redis).test_client()
