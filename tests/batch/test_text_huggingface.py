@@ -109,3 +109,22 @@ def test_a_name_is_taken_from_the_hubs_cache_and_an_unknown_one_is_refused(
     (kept / "snapshots" / ("0" * 40) / "model.safetensors").unlink()
     with pytest.raises(BatchError, match=r"lacks config\.json, the weights"):
         HuggingFaceEncoder("someone/tiny-bert", "mean")
+
+
+def test_weights_in_pickle_are_not_read(bert: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "old"
+    shutil.copytree(bert, folder)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(BatchError, match=r"pytorch_model\.bin, which is pickle, is not read"):
+        HuggingFaceEncoder(str(folder), "mean")
+
+
+def test_code_that_lies_beside_the_weights_is_not_run(bert: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "with code"
+    shutil.copytree(bert, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["auto_map"] = {"AutoModel": "theirs.Theirs", "AutoConfig": "theirs.Config"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "theirs.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    HuggingFaceEncoder(str(folder), "mean").embed(["sun"])
+    assert not (tmp_path / "ran").exists()

@@ -1,16 +1,18 @@
 """deploy/postgres-roles.sql and deploy/redis.acl are enough for each process, and for nothing else."""
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import psycopg2
 import pytest
+from published import Generation
 from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 from sqlalchemy import make_url
@@ -24,8 +26,10 @@ from server.app import create_app
 from server.settings import ServerSettings
 from slates.client import RedisError, connect
 from slates.erase import erase_user
+from slates.export import export_generation
 from slates.generations import live_generation, rollback
 from slates.keys import Keys
+from slates.restore import Archive, Target, import_generation
 from source.drained import DrainTarget
 from source.engine import open_engine
 from source.erase import delete_rows_of
@@ -79,8 +83,7 @@ class Acl:
     place: str
 
     def url(self, user: str) -> str:
-        password = {"web": "change-me-web", "worker": "change-me-worker"}[user]
-        return f"redis://hourfeed-{user}:{password}@{self.place}"
+        return f"redis://hourfeed-{user}:change-me-{user}@{self.place}"
 
     @contextlib.contextmanager
     def client(self, user: str) -> Iterator[Redis]:
@@ -173,6 +176,12 @@ def test_batch_server_drain_and_erasure_each_work_with_no_more_rights_than_the_e
     erasing = open_engine(urls["erase"], tmp_path)
     assert delete_rows_of(erasing, SCHEMA, "1") == {"feed_data": 2, "user_data": 1}
     erasing.dispose()
+    with acl.client("export") as redis:
+        summary = export_generation(redis, KEYS, tmp_path / "export", Nobody(), with_blocked=True)
+        assert summary.counts["user"] == 2
+    with acl.client("worker") as redis:
+        target = Target(redis, KEYS, ttl_s=3_600, keep=3)
+        assert import_generation(target, Archive.check(tmp_path / "export"), Nobody()).users == 3
     # What a run would like to know beside, and does without: how Redis stores hashes.
     assert {entry for entry in refusals(acl) if entry != ("hourfeed-worker", "config|get")} == set()
 
@@ -230,9 +239,16 @@ FORBIDDEN_TO_WEB: dict[str, Try] = {
 }
 
 
-@pytest.mark.parametrize("what", FORBIDDEN)
-@pytest.mark.parametrize("user", ["web", "worker"])
-def test_neither_user_of_redis_can(acl: Acl, user: str, what: str) -> None:
+@pytest.mark.parametrize(
+    ("user", "what"),
+    [
+        (user, what)
+        for user in ("web", "worker", "export")
+        for what in FORBIDDEN
+        if (user, what) != ("export", "SCAN")  # it lists the users of a generation
+    ],
+)
+def test_no_user_of_redis_can(acl: Acl, user: str, what: str) -> None:
     with acl.client(user) as redis, pytest.raises((NoPermissionError, ResponseError), match=r"(?i)permission"):
         FORBIDDEN[what](redis)
 
@@ -257,3 +273,26 @@ def test_an_erasure_by_the_server_fails_openly_where_its_user_may_not(acl: Acl) 
     answer = client.delete("/v1/users/1")
     assert answer.status_code == 503
     assert answer.json == {"error": {"reason": "what lies in Redis cannot be served; the server's log says why"}}
+
+
+def test_what_an_export_reads_it_cannot_change(acl: Acl) -> None:
+    with acl.client("export") as redis, pytest.raises(NoPermissionError):
+        redis.set(KEYS.current, "mine")
+
+
+def test_an_erasure_by_the_server_works_with_what_the_example_says_to_add(acl: Acl) -> None:
+    (added,) = re.findall(r"^# its line: (.*)$", (DEPLOY / "redis.acl").read_text(), re.MULTILINE)
+    client = create_app(ServerSettings(open=True, redis_url=acl.url("web"))).test_client()
+    with acl.everything() as redis:
+        redis.flushall()
+        Generation(users={"1": {12: "5"}}, popular={12: "5"}).publish(redis)
+        (before,) = (line for line in cast("list[str]", redis.acl_list()) if "hourfeed-web" in line)
+        redis.execute_command("ACL", "SETUSER", "hourfeed-web", *added.split())  # type: ignore[no-untyped-call]
+        try:
+            answer = client.delete("/v1/users/1")
+            assert answer.status_code == 200
+            assert answer.json is not None
+            assert answer.json["removed"]["slates"] == 1
+        finally:
+            rules = before.split()[2:]
+            redis.execute_command("ACL", "SETUSER", "hourfeed-web", "reset", *rules)  # type: ignore[no-untyped-call]

@@ -1,8 +1,10 @@
 """The neural recommender learns what there is to learn, the same every time, and knows no more than it may."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -206,3 +208,34 @@ def test_without_pytorch_the_error_names_the_extra(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(BatchError, match=r"hourfeed\[neural\]"):
         import_torch()
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("user.out", lambda array: array[:, :-1]),
+        ("user.in_bias", lambda array: array[:-1]),
+        ("post.out_bias", lambda array: array[:, None]),
+        ("crowd", lambda array: array.ravel()),
+        ("hour.in", lambda array: array[:-1]),
+        ("hour.mid", lambda array: array.T.copy()),
+        ("hour.out", lambda array: np.hstack([array, array])),
+        ("hour.mid_bias", lambda array: array.astype(np.float64)),
+    ],
+)
+def test_a_saved_network_whose_weights_do_not_fit_each_other_is_refused(
+    model: Model, tmp_path: Path, name: str, change: Callable[[Any], Any]
+) -> None:
+    assert model.network is not None
+    weights = {**model.network.weights, name: change(model.network.weights[name])}
+    path = save_model(replace(model, network=replace(model.network, weights=weights)), tmp_path)
+    with pytest.raises(BatchError, match=r"is not a model.*weights"):
+        load_model(path)
+
+
+def test_a_network_for_other_inputs_is_refused_when_it_is_asked(history: History, model: Model) -> None:
+    assert model.network is not None
+    weights = {**model.network.weights, "post.in": model.network.weights["post.in"][:-3]}
+    view = View(history, 150 * HOUR_S)
+    with pytest.raises(BatchError, match=r"weights for .* inputs, and there are"):
+        match(replace(model.network, weights=weights), view, np.arange(2))
