@@ -64,7 +64,7 @@ def test_a_full_disk_fails_the_event_log_whole_and_leaves_what_is_there_valid(
 
 
 def test_a_full_disk_fails_a_model_whole_and_leaves_the_others_valid(tmp_path: Path) -> None:
-    model = Model("tree\n" * 1_000, (), Vocabularies({}), None, trained_as_of_s=0, groups=1, rows=1)
+    model = Model("num_tree_per_iteration=1\n" * 100, (), Vocabularies({}), None, trained_as_of_s=0, groups=1, rows=1)
     newer = replace(model, trained_as_of_s=3600)
     kept = save_model(model, tmp_path)
     with full_disk(500), pytest.raises(BatchError, match=r"the model cannot be written in .*: File too large"):
