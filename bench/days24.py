@@ -36,8 +36,10 @@ from source.engine import open_engine
 from source.schema import SourceSchema
 
 DAYS = 24
-_BEFORE_D, _KEPT_D = 6, 4
-"""Days of log before the first run; days for which a post is in the table of posts."""
+_BEFORE_D = 6
+"""Days of log before the first run."""
+_POSTS = 100
+"""In the table of posts, the newest: always as many, so that what grows is not the catalogue."""
 _ASKED = 40
 """Feeds, and as many answers that need no Redis, after each run."""
 _SETTLED_D, _WEEK = 2, 7
@@ -226,14 +228,15 @@ def _set_aside(engine: Engine) -> None:
 
 
 def _let_come(engine: Engine, begin: datetime, end: datetime) -> None:
-    """Let the events and posts of a time come in, and posts go whose days are over."""
+    """Let the events and posts of a time come in, and the oldest posts go."""
     values: dict[str, Any] = {"begin": _written(begin), "end": _written(end)}
     with engine.begin() as connection:
         for table, moment in _TABLES.items():
             rows = f"SELECT * FROM all_{table} WHERE {moment} >= :begin AND {moment} < :end"  # noqa: S608 - our own
             connection.execute(text(f"INSERT INTO {table} {rows}"), values)
-        old = _written(end - timedelta(days=_KEPT_D))
-        connection.execute(text("DELETE FROM post_text_df WHERE published_at < :old"), {"old": old})
+        newest = "SELECT post_id FROM post_text_df ORDER BY published_at DESC, post_id LIMIT :posts"
+        old = f"DELETE FROM post_text_df WHERE post_id NOT IN ({newest})"  # noqa: S608
+        connection.execute(text(old), {"posts": _POSTS})
 
 
 def _written(moment: datetime) -> str:
