@@ -4,6 +4,7 @@ They measure a sample of users as Redis holds them, and compare counts with the 
 (`guard_…`); what ordinary runs measure stands in docs/decisions/0029-guards.md.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from batch.settings import BatchSettings
 from batch.slate import ActedOn
 from batch.tables import HOUR_S, Users, is_number
 from slates.diff import Difference, compare
+from slates.errors import CodecError
 from slates.keys import Keys
 from slates.manifest import Manifest
 from slates.whole import read_list_of_posts, read_users
@@ -39,6 +41,9 @@ _WORDS = {
     "posts": "posts that may be shown",
     "events": "events",
 }
+
+
+_log = logging.getLogger(__name__)
 
 
 class BlockedError(BatchError):
@@ -94,7 +99,11 @@ def measure(
     found["whole"] = _share_whole(redis, keys, manifest, sample)
     if live is None or live.as_of > manifest.as_of:
         return found
-    apart = compare(redis, keys, live, manifest, sample.user_ids)
+    try:
+        apart = compare(redis, keys, live, manifest, sample.user_ids)
+    except CodecError as error:  # what is live is broken: all the more a reason to publish
+        _log.warning("nothing is compared with generation %s: %s", live.id, error)
+        return found
     found |= {"against": live.id, "left": _left(rows, _rows_of(live), apart), "compared": apart.users}
     if apart.overlap is not None:
         found |= {"overlap": apart.overlap, "churn": apart.churn, "order": apart.order, "top_share": apart.top_after}

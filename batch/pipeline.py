@@ -30,7 +30,7 @@ from batch.features.segments import build_segments
 from batch.features.view import History, View, build_history
 from batch.features.vocabulary import learn
 from batch.forecast import refuse_to_fill_redis
-from batch.guards import broken_guards, count_rows, draw_sample, measure, refusal
+from batch.guards import BlockedError, broken_guards, count_rows, draw_sample, measure, refusal
 from batch.model import Model, load_model, remove_old_models, save_model
 from batch.neural.examples import gather_examples
 from batch.neural.train import import_torch, train_network
@@ -174,7 +174,13 @@ def run_batch(
             save_model(model, settings.state / "models")
             remove_old_models(settings.state / "models", KEEP_MODELS)
         ranked = _Ranked(view, scorer, ranker, model if ranker in TRAINED else None, verdict)
-        live = _publish(settings, redis, lock, clock, report, ranked, shard_engine or LocalEngine(redis), force=force)
+        try:
+            live = _publish(
+                settings, redis, lock, clock, report, ranked, shard_engine or LocalEngine(redis), force=force
+            )
+        except BlockedError:
+            settle(redis, keys, erased, tables.users.ids)  # it may be released, so it must not hold the erased either
+            raise
         still_known = settle(redis, keys, erased, tables.users.ids)
         if still_known:
             report.note(f"{len(still_known)} erased users are in the database still, so that they will come back")

@@ -30,7 +30,7 @@ from source.engine import open_engine
     "--model", "model_path", type=click.Path(path_type=Path), help="Score with this saved model, do not train."
 )
 @click.option("--refresh", is_flag=True, help="Score with the model in use while it is young enough (train_every_h).")
-@click.option("--force", is_flag=True, help="Publish even where nearly everybody would get the same posts.")
+@click.option("--force", is_flag=True, help="Publish even where a guard would block it.")
 @click.option(
     "--engine", type=click.Choice(["local", "dask"]), help="What makes and writes the slates. Default: the setting."
 )

@@ -8,8 +8,10 @@ import re
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import NoPermissionError
 
 from slates.cluster import nodes
+from slates.errors import SlatesError
 from slates.keys import Keys, unescape_id
 
 _KEYS = 1_000
@@ -19,16 +21,23 @@ _ROUNDS = 2_000
 
 
 def sample_users(redis: Redis, keys: Keys, generation: str, most: int) -> list[str]:
-    """Return up to `most` different ids of users for whom a generation holds slates."""
+    """Return up to `most` different ids of users for whom a generation holds slates.
+
+    Raises SlatesError where Redis does not allow SCAN.
+    """
     begin = keys.user(generation, "")
     servers = nodes(redis)
     found: dict[str, None] = {}
-    for place, server in enumerate(servers, start=1):
-        share = most * place // len(servers)  # what an earlier server lacked, the next ones make up for
-        for name in _names(server, begin):
-            if len(found) >= share:
-                break
-            found[unescape_id(name.removeprefix(begin))] = None
+    try:
+        for place, server in enumerate(servers, start=1):
+            share = most * place // len(servers)  # what an earlier server lacked, the next ones make up for
+            for name in _names(server, begin):
+                if len(found) >= share:
+                    break
+                found[unescape_id(name.removeprefix(begin))] = None
+    except NoPermissionError as error:
+        msg = "a sample of users takes listing keys, which Redis denies this user: allow it +scan, or name another user"
+        raise SlatesError(msg) from error
     return list(found)
 
 

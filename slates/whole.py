@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from slates import packed
 from slates.bucket import bucket_field
@@ -41,7 +42,13 @@ def read_users(
     is_packed = manifest.codec == packed.CODEC
     verb = b"GET" if is_packed else b"HGETALL"
     names = [keys.user(manifest.id, user_id) for user_id in user_ids]
-    replies = send(redis, [(name, command(verb, name.encode()), 1) for name in names])
+    try:
+        replies = send(redis, [(name, command(verb, name.encode()), 1) for name in names])
+    except ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+        msg = f"a user of generation {manifest.id} has no slates by the codec {manifest.codec}, but something else"
+        raise CodecError(msg) from error
     buckets = range(manifest.first_bucket, manifest.last_bucket + 1)
     if is_packed:
         layout = packed.Layout.of(manifest)

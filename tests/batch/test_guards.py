@@ -26,6 +26,8 @@ from slates.generations import list_generations, live_generation, release, retir
 from slates.keys import Keys
 from slates.lookup import Lookup
 from slates.manifest import Manifest
+from slates.sample import sample_users
+from slates.writer import GenerationWriter
 from source.engine import open_engine
 from source.schema import SourceSchema
 
@@ -164,6 +166,25 @@ def test_short_and_missing_slates_and_lost_users_are_measured_in_redis(redis_cli
     assert "against" not in measure(redis_client, KEYS, live, earlier, rows, sample)
 
 
+def test_a_live_generation_that_is_broken_does_not_keep_a_whole_one_from_going_live(redis_client: Redis) -> None:
+    before = Generation("before", hours=1, users={str(n): {0: "1"} for n in range(10, 13)})
+    after = Generation("after", hours=1, users={str(n): {0: "1 2"} for n in range(10, 13)})
+    before.publish(redis_client)
+    after.publish(redis_client, live=False)
+    live, manifest = manifest_of(before), manifest_of(after)
+    sample = draw_sample(view_of(3, 2), ActedOn(np.zeros(4, dtype=np.int64), np.zeros(0, dtype=np.int64)), 2)
+    rows = {"users": 3, "profiles": 0, "posts": 2, "events": 1}
+    assert measure(redis_client, KEYS, live, manifest, rows, sample)["overlap"] == 0.5
+    for broken_value in ("a string", "1  2"):
+        redis_client.delete(KEYS.user("before", "11"))
+        if broken_value == "a string":
+            redis_client.set(KEYS.user("before", "11"), broken_value)
+        else:
+            redis_client.hset(KEYS.user("before", "11"), "2021122000", broken_value)
+        found = measure(redis_client, KEYS, live, manifest, rows, sample)
+        assert found == {"rows": rows, "sample": 3, "whole": 1.0}
+
+
 class Quiet:
     """Hears a run."""
 
@@ -196,9 +217,15 @@ def halve_the_posts(engine: Engine) -> None:
         connection.execute(text(f"DELETE FROM post_text_df WHERE post_id IN ({half})"))
 
 
-def feed_of(redis: Redis) -> tuple[str, list[str]]:
-    found = Lookup(redis, KEYS).feed("1", bucket_of(AS_OF), 5)
-    return found.generation, found.post_ids
+def feed_of(redis: Redis) -> tuple[str, str, list[str]]:
+    found = Lookup(redis, KEYS).feed(two_users(redis)[0], bucket_of(AS_OF), 5)
+    return found.generation, found.rung, found.post_ids
+
+
+def two_users(redis: Redis) -> list[str]:
+    live = live_generation(redis, KEYS)
+    assert live is not None
+    return sorted(sample_users(redis, KEYS, live.id, 100))[:2]
 
 
 def test_a_run_that_lost_half_of_the_posts_is_blocked_and_readers_do_not_notice(
@@ -209,6 +236,7 @@ def test_a_run_that_lost_half_of_the_posts_is_blocked_and_readers_do_not_notice(
     assert (again.guards["overlap"], again.guards["churn"], again.guards["whole"]) == (1.0, 0.0, 1.0)
     assert set(again.guards["left"].values()) == {1.0}
     seen = feed_of(redis_client)
+    assert seen[:2] == (again.id, "exact")
     halve_the_posts(engine)
     with pytest.raises(BlockedError, match=r"5\d\.\d% of the posts that may be shown .* `hourfeed release") as refused:
         run_batch(settings, engine, redis_client, AS_OF, Quiet())
@@ -260,6 +288,26 @@ def test_a_blocked_generation_can_be_released_and_rolled_back_from(
     following = run_batch(settings, engine, redis_client, AS_OF, Quiet())
     assert following.guards["against"] == blocked
     assert "broken" not in following.guards
+
+
+def test_a_blocked_generation_holds_nothing_of_a_user_who_was_erased_meanwhile(
+    engine: Engine, settings: BatchSettings, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_batch(settings, engine, redis_client, AS_OF, Quiet())
+    halve_the_posts(engine)
+    erased, other = two_users(redis_client)
+    written = GenerationWriter.verify
+
+    def erased_while_it_runs(writer: GenerationWriter, expected_values: int) -> None:
+        written(writer, expected_values)
+        redis_client.zadd(KEYS.erased, {erased: 1})  # noted after the run has read who was erased
+
+    monkeypatch.setattr(GenerationWriter, "verify", erased_while_it_runs)
+    with pytest.raises(BlockedError):
+        run_batch(settings, engine, redis_client, AS_OF, Quiet())
+    (blocked,) = [manifest.id for manifest in list_generations(redis_client, KEYS) if manifest.state == "blocked"]
+    assert redis_client.exists(KEYS.user(blocked, other))
+    assert not redis_client.exists(KEYS.user(blocked, erased))
 
 
 def test_a_blocked_generation_takes_no_place_that_a_served_one_needs(

@@ -1,5 +1,6 @@
 """Commands of the command line and a server, on a real Redis Cluster of three masters."""
 
+import json
 import os
 import subprocess
 import sys
@@ -69,6 +70,8 @@ def test_batches_of_both_codecs_a_server_and_a_rollback_work_on_a_cluster(cluste
     again, rung, compact = served()
     assert (again, rung) == (posts, "exact")
     assert compact != readable
+    told = json.loads(hourfeed("diff", "--json"))
+    assert (told["before"], told["after"], told["users"], told["overlap"]) == (readable, compact, 7, 1.0)
     assert readable in hourfeed("rollback")
     assert served() == (posts, "exact", readable)
     assert [line.split()[1] for line in hourfeed("status").splitlines()[-2:]] == ["rolled_back", "live"]

@@ -1,13 +1,15 @@
 """Two small generations, and how they differ, worked out by hand; on a real Redis."""
 
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import pytest
 from published import Generation, put_packed
 from redis import Redis
 
+from slates.client import connect
 from slates.diff import Difference, Moved, compare
-from slates.errors import CodecError
+from slates.errors import CodecError, SlatesError
 from slates.generations import read_manifest
 from slates.keys import Keys
 from slates.sample import sample_users
@@ -116,3 +118,15 @@ def test_a_sample_holds_users_of_that_generation_alone(redis_client: Redis, pref
     assert len(some) == len(set(some)) == 10
     assert sample_users(redis_client, keys, "g", 10) == some
     assert sample_users(redis_client, keys, "none", 10) == []
+
+
+def test_a_user_of_redis_who_may_not_list_keys_is_told_so(redis_client: Redis, redis_url: str) -> None:
+    BEFORE.publish(redis_client)
+    redis_client.acl_setuser("guest", enabled=True, passwords=["+secret"], keys=["*"], commands=["+@all", "-scan"])
+    try:
+        guest = urlsplit(redis_url)
+        url = guest._replace(netloc=f"guest:secret@{guest.hostname}:{guest.port}").geturl()
+        with connect(url) as client, pytest.raises(SlatesError, match=r"allow it \+scan"):
+            sample_users(client, Keys(), "before", 10)
+    finally:
+        redis_client.acl_deluser("guest")
