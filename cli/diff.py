@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batch.report.diff_page import render
-from batch.report.diff_rows import bucket_rows, measure_rows, mover_rows, tenth_rows
+from batch.report.diff_rows import about, bucket_rows, measure_rows, measures, mover_rows, tenth_rows
 from batch.settings import BatchSettings
 from cli.context import open_redis, read_settings
 from cli.plain import plain
@@ -79,6 +79,10 @@ def _held(redis: Redis, keys: Keys, generation: str) -> Manifest:
 def _print(old: Manifest, new: Manifest, found: Difference) -> None:
     console = Console()
     click.echo(plain(f"{old.id} → {new.id}: {found.users:,} users, {found.hours} hours in both"))
+    for line in about(old, new):
+        click.echo(plain(line))
+    for name, value, what in measures(found):
+        click.echo(f"{name:<8} {value:>6}  {what}")
     _table(console, ["", "before", "after", "change"], measure_rows(old, new, found))
     if found.overlap is not None:
         _table(console, ["bucket", "overlap", "churn"], bucket_rows(found))

@@ -107,7 +107,10 @@ class ServerSettings(BaseSettings):
         (), description="sites whose pages may read answers, like https://app.example.org; `*` for all"
     )
     fresh_for_h: float = Field(
-        26, gt=0, description="age of the live generation's as-of up to which /readyz says ready"
+        26,
+        gt=0,
+        description="the staleness objective, hours since the live generation's as-of: /readyz, /ops, /metrics and "
+        "`hourfeed status` go by it",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "warning", description="least of what the server logs; `info` is a line a request"

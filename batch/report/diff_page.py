@@ -1,6 +1,6 @@
 """The page of `hourfeed diff`: how two generations differ, in pictures, and the table behind each of them."""
 
-from batch.report.diff_rows import MEASURES, NONE, bucket_rows, measure_rows, mover_rows, share, tenth_name, tenth_rows
+from batch.report.diff_rows import about, bucket_rows, measure_rows, measures, mover_rows, tenth_name, tenth_rows
 from batch.report.parts import head, page, section, table
 from charts.svg import Point, Series, bar_chart, line_chart
 from slates.diff import FIRST, Difference
@@ -10,18 +10,15 @@ from slates.manifest import Manifest
 def render(old: Manifest, new: Manifest, found: Difference) -> str:
     """Return the page."""
     title = f"From {old.id} to {new.id}"
-    about = (
+    said = (
         f"The slates of {found.users:,} users whom both generations know, in the {found.hours} hours that both have. "
-        f"Before: {old.state}, by {old.ranker}, as of {old.as_of:%Y-%m-%d %H:%M:%S} UTC. "
-        f"After: {new.state}, by {new.ranker}, as of {new.as_of:%Y-%m-%d %H:%M:%S} UTC."
+        f"{'; '.join(about(old, new))}."
     )
-    order = NONE if found.order is None else f"{found.order:.3f}"
-    values = {"overlap": share(found.overlap), "churn": share(found.churn), "order": order}
-    figures = [(values[name], f"{name}: {what}") for name, what in MEASURES.items()]
+    figures = [(value, f"{name}: {what}") for name, value, what in measures(found)]
     numbers = table("Counts and measures", ["", "before", "after", "change"], measure_rows(old, new, found))
     sections = [_by_bucket(found), _by_user(found), _movers(found)] if found.overlap is not None else []
     whole = f"<section>\n<h2>Measures</h2>\n{numbers}\n</section>\n"
-    return page(title, f"{head(title, about, figures)}\n{whole}{''.join(sections)}")
+    return page(title, f"{head(title, said, figures)}\n{whole}{''.join(sections)}")
 
 
 def _by_bucket(found: Difference) -> str:

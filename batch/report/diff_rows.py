@@ -4,31 +4,37 @@ from slates.diff import FIRST, Difference
 from slates.manifest import Manifest
 
 NONE = "–"
-MEASURES = {
-    "overlap": "posts of a slate that are in the other one too",
-    "churn": f"slates whose first {FIRST} posts have none in common",
-    "order": "rank correlation of the posts that two slates share",
-}
+
+
+def about(old: Manifest, new: Manifest) -> list[str]:
+    """Return a line on each of the two generations."""
+    return [f"{m.id}: {m.state}, by {m.ranker}, as of {m.as_of:%Y-%m-%d %H:%M:%S} UTC" for m in (old, new)]
+
+
+def measures(found: Difference) -> list[tuple[str, str, str]]:
+    """Return name, value and meaning of what is measured of both together."""
+    order = NONE if found.order is None else f"{found.order:.3f}"
+    return [
+        ("overlap", share(found.overlap), "posts of a slate that are in the other one too"),
+        ("churn", share(found.churn), f"slates whose first {FIRST} posts have none in common"),
+        ("order", order, "rank correlation of the posts that two slates share"),
+    ]
 
 
 def measure_rows(old: Manifest, new: Manifest, found: Difference) -> list[list[str]]:
-    """Return what it is, before, after and the change of each measure."""
+    """Return what is counted, before, after and the change."""
     counts = [(name, getattr(old, name), getattr(new, name)) for name in ("users", "posts", "events")]
     counts += [
-        ("users that the other one lacks, of those looked at", found.only_before, found.only_after),
-        ("different posts shown to these users", found.posts_before, found.posts_after),
+        ("users of the sample only here", found.only_before, found.only_after),
+        ("different posts shown to it", found.posts_before, found.posts_after),
     ]
     rows = [[name, f"{was:,}", f"{now:,}", _ratio(was, now)] for name, was, now in counts]
     shares = [
-        ("places that the ten posts shown most take", found.top_before, found.top_after),
-        ("users who get what everybody gets", old.alike, new.alike),
+        ("of all posts", _part(found.posts_before, old.posts), _part(found.posts_after, new.posts)),
+        ("places of the ten most shown", found.top_before, found.top_after),
+        ("users who get what all get", old.alike, new.alike),
     ]
-    rows += [[name, share(was), share(now), _difference(was, now)] for name, was, now in shares]
-    rows += [["ranker", old.ranker, new.ranker, ""], ["as of", f"{old.as_of:%F %T}", f"{new.as_of:%F %T}", ""]]
-    rows += [["state", old.state, new.state, ""]]
-    order = NONE if found.order is None else f"{found.order:.3f}"
-    values = {"overlap": share(found.overlap), "churn": share(found.churn), "order": order}
-    return rows + [[f"{name}: {what}", "", "", values[name]] for name, what in MEASURES.items()]
+    return rows + [[name, share(was), share(now), _difference(was, now)] for name, was, now in shares]
 
 
 def bucket_rows(found: Difference) -> list[list[str]]:
@@ -57,6 +63,10 @@ def mover_rows(found: Difference) -> list[list[str]]:
 def share(value: float | None) -> str:
     """Write a share."""
     return NONE if value is None else f"{value:.1%}"
+
+
+def _part(count: int, whole: int) -> float | None:
+    return count / whole if whole else None
 
 
 def _ratio(was: int, now: int) -> str:
