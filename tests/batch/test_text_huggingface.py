@@ -128,3 +128,8 @@ def test_code_that_lies_beside_the_weights_is_not_run(bert: Path, tmp_path: Path
     (folder / "theirs.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
     HuggingFaceEncoder(str(folder), "mean").embed(["sun"])
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_saved_model_makes_nobody_download_what_it_names() -> None:
+    with pytest.raises(BatchError, match="neither a folder nor in the hub's local cache; put it there"):
+        open_embedder(EmbedderChoice("somebody/elses-model", "mean"), None, may_download=False)

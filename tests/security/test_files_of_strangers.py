@@ -21,7 +21,6 @@ from batch.features.matrix import Column
 from batch.features.vocabulary import Vocabularies
 from batch.model import Model, load_model, save_model
 from batch.model_checks import folder_of
-from batch.text.embedder import EmbedderChoice, open_embedder
 from cli.memory import bounded_memory
 from source.engine import open_engine
 from source.errors import SourceError
@@ -237,10 +236,3 @@ def test_what_redis_calls_a_digest_leads_nowhere_else(tmp_path: Path, digest: st
     with pytest.raises(BatchError, match="is not the digest of a model"):
         folder_of(tmp_path, digest)
     assert folder_of(tmp_path, "0123456789abcdef") == tmp_path / "0123456789abcdef"
-
-
-def test_a_saved_model_makes_nobody_download_what_it_names() -> None:
-    pytest.importorskip("torch")
-    pytest.importorskip("transformers")
-    with pytest.raises(BatchError, match="neither a folder nor in the hub's local cache; put it there"):
-        open_embedder(EmbedderChoice("somebody/elses-model", "mean"), None, may_download=False)
