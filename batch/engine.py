@@ -1,6 +1,6 @@
 """Engines: where the shards of a run are worked through. `local` is this process; batch.engine_dask has the other."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from batch.threads import workers
 class ShardEngine(Protocol):
     """Works through shards."""
 
-    def run(self, work: ShardWork, shards: Sequence[Shard]) -> Iterator[DoneShard]:
+    def run(self, work: ShardWork, shards: Sequence[Shard]) -> Generator[DoneShard]:
         """Yield every shard once, in any order, after it has been written."""
 
 
@@ -24,7 +24,7 @@ class LocalEngine:
 
     redis: Redis
 
-    def run(self, work: ShardWork, shards: Sequence[Shard]) -> Iterator[DoneShard]:
+    def run(self, work: ShardWork, shards: Sequence[Shard]) -> Generator[DoneShard]:
         """Yield every shard, in order."""
         compute_once(work.scorer)
         with workers(loops_at_once=1) as pool:  # it drops what waits where one failed, or nobody waits for the rest

@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -32,7 +32,7 @@ class DaskEngine:
     scheduler: str | None = None
     wait_s: float = 30.0
 
-    def run(self, work: ShardWork, shards: Sequence[Shard]) -> Iterator[DoneShard]:
+    def run(self, work: ShardWork, shards: Sequence[Shard]) -> Generator[DoneShard]:
         """Yield every shard once, in the order in which they end.
 
         Raises BatchError where no worker can be had or workers keep dying, and what a shard raised.

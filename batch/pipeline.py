@@ -3,8 +3,8 @@
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +19,12 @@ from batch.alike import share_alike
 from batch.by_bucket import told_by_bucket
 from batch.candidates import pool_at
 from batch.cases import Sampling, draw_cases, draw_rows, moments_before, split_s
+from batch.clean import clean_state
+from batch.deadline import Watch
 from batch.encode import IdsEncoder, PackedEncoder, UserEncoder
 from batch.engine import LocalEngine, ShardEngine
 from batch.erase import clear_copies, settle
-from batch.errors import BatchError
+from batch.errors import BatchError, SkippedError
 from batch.event_log.log import LogOptions
 from batch.features.matrix import model_columns
 from batch.features.orders import Orders
@@ -31,12 +33,15 @@ from batch.features.view import History, View, build_history
 from batch.features.vocabulary import learn
 from batch.forecast import refuse_to_fill_redis
 from batch.guards import BlockedError, broken_guards, count_rows, draw_sample, measure, refusal
-from batch.model import Model, load_model, remove_old_models, save_model
+from batch.input_digest import input_digest
+from batch.model import Model, load_model, save_model
 from batch.neural.examples import gather_examples
 from batch.neural.train import import_torch, train_network
 from batch.rank import Scorer, make_scorer
 from batch.read import ReadOptions, read_tables
+from batch.resume import written_before
 from batch.rules import RuledPool, rules_of
+from batch.run_record import RunRecord
 from batch.schedule import interval_s, parse_cron
 from batch.settings import BatchSettings
 from batch.shard import DoneShard, Shard, ShardWork
@@ -51,17 +56,24 @@ from batch.train import Training, enough, train_trees
 from slates import packed
 from slates.cluster import keys_of
 from slates.erase import erased_users
-from slates.errors import CodecError
-from slates.generations import GenerationWriter, listpack_warning, live_generation, new_generation_id
+from slates.errors import CodecError, LockHeldError, NoRoomError
+from slates.generations import (
+    GenerationWriter,
+    listpack_warning,
+    live_generation,
+    new_generation_id,
+    published_since,
+)
+from slates.half_written import half_written
 from slates.keys import Keys
 from slates.lock import RunLock
-from slates.manifest import Manifest
+from slates.manifest import Manifest, Run
 
 if TYPE_CHECKING:
     from batch.gate import Verdict
 
-KEEP_MODELS = 10
-"""Models that stay in the state folder, the latest ones: to score with again, and to look into."""
+LOCK_WAIT_S = 60.0
+"""Seconds that a run waits for another one to end; one that is for a tick leaves that tick to the other."""
 LONGEST_FEED = 100
 """Posts in a shared slate: feeds that ask for more than a user's own slate holds are filled from it."""
 TRAINED = ("lightgbm", "neural")
@@ -83,6 +95,9 @@ _NOT_IN_SLATES = {
     "similar_posts",
     "scheduler",
     *("guard_whole", "guard_rows", "guard_churn", "guard_coverage", "guard_alike"),
+    "full_schedule",
+    "deadlines",
+    "lock_ttl_s",
 }
 """Settings that cannot change a slate."""
 
@@ -99,12 +114,14 @@ class Report(Protocol):
 
 @dataclass
 class _Clock:
-    """Adds up seconds by stage."""
+    """Adds up seconds by stage; `enter` hears of each that begins, and may raise to end the run."""
 
+    enter: Callable[[str], None]
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        self.enter(name)
         begun = time.perf_counter()
         try:
             yield
@@ -118,6 +135,21 @@ class _Clock:
             self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds * part / max(whole, 1e-9), 3)
 
 
+@dataclass(frozen=True)
+class _Watched:
+    """Passes on what a run tells; every step that it tells of is a point where it may be ended."""
+
+    report: Report
+    watch: Watch
+
+    def stage(self, name: str, done: int, total: int | None) -> None:
+        self.watch.check()
+        self.report.stage(name, done, total)
+
+    def note(self, text: str) -> None:
+        self.report.note(text)
+
+
 def run_batch(
     settings: BatchSettings,
     engine: Engine,
@@ -129,8 +161,13 @@ def run_batch(
     force: bool = False,
     full_refresh: bool = False,
     shard_engine: ShardEngine | None = None,
+    record: RunRecord | None = None,
+    tick: datetime | None = None,
 ) -> Manifest:
     """Compute and publish the slates of `settings.hours` buckets from `as_of` on; return the live manifest.
+
+    `record` hears how it goes on, and its watch may end it, by EndedError. With `tick` the run is that of a schedule:
+    it raises SkippedError where that tick's generation is published, or another run is at work.
 
     `shard_engine` makes and writes users' slates; without one this process does.
     With `model_path` a saved model scores, else one is trained and saved, unless the gate finds a baseline better.
@@ -139,8 +176,9 @@ def run_batch(
     """
     from batch.gate import judge  # not at the top: its replay runs the stages below
 
-    keys, clock = keys_of(redis, settings.prefix, settings.arm), _Clock()
-    with RunLock(redis, keys) as lock:
+    keys, watch = keys_of(redis, settings.prefix, settings.arm), record.watch if record else Watch()
+    clock, report = _Clock(lambda stage: _enter(stage, watch, record)), _Watched(report, watch)
+    with _turn(settings, redis, keys, watch, record, tick) as lock:
         with clock.stage("read"):
             erased = erased_users(redis, keys)
             clear_copies(settings.state, erased)
@@ -149,10 +187,7 @@ def run_batch(
             saved = load_model(model_path, settings.state / CACHE) if model_path else None
             history = prepare_history(settings, tables, saved, tables.as_of_s)
         with clock.stage("room"):
-            # What died half-written goes first, so that it takes no room from what comes.
-            segments, keep, at_once = history.segments.names, settings.keep_generations, settings.publish_batch
-            publish.unlink_old(redis, keys, keep, tables, segments, at_once, lock.seq)
-            refuse_to_fill_redis(settings, redis, keys, tables, segments)
+            spared = _make_room(settings, redis, keys, tables, history.segments.names, lock.seq)
         ranker: str = settings.ranker
         verdict, refresh_s = None, _refresh_s(settings, as_of)
         if ranker in TRAINED and saved is None and settings.gate_days:
@@ -172,8 +207,8 @@ def run_batch(
             scorer = make_scorer(ranker, model, view, _buckets(settings, tables))
         if model is not None:
             save_model(model, settings.state / "models")
-            remove_old_models(settings.state / "models", KEEP_MODELS)
-        ranked = _Ranked(view, scorer, ranker, model if ranker in TRAINED else None, verdict)
+        run: Run = "full" if saved is None else "refresh"
+        ranked = _Ranked(view, scorer, ranker, model if ranker in TRAINED else None, verdict, run, spared)
         try:
             live = _publish(
                 settings, redis, lock, clock, report, ranked, shard_engine or LocalEngine(redis), force=force
@@ -184,7 +219,67 @@ def run_batch(
         still_known = settle(redis, keys, erased, tables.users.ids)
         if still_known:
             report.note(f"{len(still_known)} erased users are in the database still, so that they will come back")
+        for trouble in clean_state(settings.state, time.time()):
+            report.note(trouble)
         return live
+
+
+def _enter(stage: str, watch: Watch, record: RunRecord | None) -> None:
+    watch.enter(stage)
+    if record is not None:
+        record.stage(stage)
+
+
+@contextmanager
+def _turn(
+    settings: BatchSettings, redis: Redis, keys: Keys, watch: Watch, record: RunRecord | None, tick: datetime | None
+) -> Iterator[RunLock]:
+    """Hold the lock for a run, unless it is that of a tick for which there is nothing to do."""
+    wait_s = LOCK_WAIT_S if tick is None else 0.0
+    lock = RunLock(redis, keys, ttl_s=settings.lock_ttl_s, wait_s=wait_s, while_waiting=watch.check)
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock)
+        except LockHeldError as error:
+            if tick is None:
+                raise
+            msg = f"another run is at work: {error}"
+            raise SkippedError(msg) from error
+        if tick is not None:
+            full = record is not None and record.run == "full"
+            done = published_since(redis, keys, tick, datetime.now(UTC), full=full)
+            if done is not None:
+                msg = f"generation {done.id} is that of the tick of {tick:%Y-%m-%dT%H:%M:%SZ}, or later"
+                raise SkippedError(msg)
+        watch.last_words.append(lambda _: lock.give_back())
+        if record is not None:
+            record.begin(lock.seq)
+        yield lock
+
+
+def _make_room(
+    settings: BatchSettings, redis: Redis, keys: Keys, tables: Tables, segments: Sequence[str], run: int
+) -> set[str]:
+    """Unlink what died half-written, so that it takes no room from what comes, and see that there is room.
+
+    Returns the ids of what is left of it: what the run may be able to go on with.
+    """
+    keep, at_once, ttl_s = settings.keep_generations, settings.publish_batch, settings.generation_ttl_h * HOUR_S
+    begun_alike = {
+        manifest.id
+        for manifest in half_written(redis, keys, run, ttl_s)
+        if manifest.as_of.timestamp() == tables.as_of_s and manifest.config_digest == config_digest(settings)
+    }
+    publish.unlink_old(redis, keys, keep, tables, segments, at_once, run, begun_alike)
+    try:
+        refuse_to_fill_redis(settings, redis, keys, tables, segments)
+    except NoRoomError:
+        if not begun_alike:
+            raise
+        publish.unlink_old(redis, keys, keep, tables, segments, at_once, run)
+        refuse_to_fill_redis(settings, redis, keys, tables, segments)
+        return set()
+    return begun_alike
 
 
 def read_at(
@@ -364,6 +459,8 @@ class _Ranked:
     ranker: str
     model: Model | None
     verdict: "Verdict | None"
+    run: Run
+    spared: Collection[str]
 
 
 def _publish(
@@ -379,7 +476,14 @@ def _publish(
 ) -> Manifest:
     view, keys, keep = ranked.view, keys_of(redis, settings.prefix, settings.arm), settings.keep_generations
     tables = view.history.tables
-    manifest = _manifest(settings, lock.seq, ranked)
+    chunks = chunks_of(view, settings.hours, settings.top_n)
+    digest = input_digest(settings, tables, ranked.ranker, ranked.model.digest if ranked.model else "", chunks)
+    manifest = _manifest(settings, lock.seq, ranked, digest)
+    done: list[DoneShard] = []
+    if ranked.spared:
+        manifest, done = _taken_over(settings, redis, keys, ranked, manifest, chunks)
+        if done:
+            report.note(f"going on from {len(done)} of {len(chunks)} shards that a killed run has written")
     names = publish.bucket_fields(manifest.first_bucket, settings.hours)
     shared = publish.Shared(
         popular_slate(view, max(settings.top_n, LONGEST_FEED)),
@@ -417,7 +521,7 @@ def _publish(
         encoder,
         writer.shard_writer,
     )
-    done = _run_shards(shard_engine, work, settings, clock, report)
+    done = _run_shards(shard_engine, work, chunks, done, clock, report)
     for shard in done:
         writer.take(shard.written)
     with clock.stage("verify"):
@@ -433,9 +537,9 @@ def _publish(
             built_at=datetime.now(UTC),
             shards=len(writer.shards),
             slate_bytes=writer.written.bytes,
-            explored=sum(shard.explored for shard in done),
-            alike=share_alike(np.concatenate([shard.first_posts for shard in done]), acted, view),
-            by_bucket=told_by_bucket([shard.by_bucket for shard in done], len(view.pool)),
+            explored=sum(shard.about.explored for shard in done),
+            alike=share_alike(np.concatenate([shard.about.first_posts for shard in done]), acted, view),
+            by_bucket=told_by_bucket([shard.about.by_bucket for shard in done], len(view.pool)),
             guards=measure(redis, keys, before, manifest, count_rows(view), draw_sample(view, acted, settings.top_n)),
         )
         chosen_by_gate = ranked.verdict is not None and ranked.verdict.chosen not in TRAINED
@@ -462,22 +566,48 @@ def _to_compare_with(redis: Redis, keys: Keys, report: Report) -> Manifest | Non
         return None
 
 
+def _taken_over(
+    settings: BatchSettings, redis: Redis, keys: Keys, ranked: _Ranked, manifest: Manifest, chunks: list[range]
+) -> tuple[Manifest, list[DoneShard]]:
+    """Return the manifest of the half-written generation of this very input, as this run's, and its whole shards.
+
+    Where there is none, what was given and no shards. Other half-written ones are unlinked.
+    """
+    tables, ttl_s, at_once = ranked.view.history.tables, settings.generation_ttl_h * HOUR_S, settings.publish_batch
+    done: list[DoneShard] = []
+    for left in half_written(redis, keys, manifest.seq, ttl_s):
+        if not done and left.id in ranked.spared and left.input_digest == manifest.input_digest:
+            done = written_before(redis, keys, left.id, chunks, tables.users.ids, at_once)
+            manifest = replace(manifest, id=left.id, resumed=len(done)) if done else manifest
+    segments, keep = ranked.view.history.segments.names, settings.keep_generations
+    publish.unlink_old(redis, keys, keep, tables, segments, at_once, manifest.seq, {manifest.id})
+    return manifest, done
+
+
 def _run_shards(
-    shard_engine: ShardEngine, work: ShardWork, settings: BatchSettings, clock: _Clock, report: Report
+    shard_engine: ShardEngine,
+    work: ShardWork,
+    chunks: list[range],
+    done_before: list[DoneShard],
+    clock: _Clock,
+    report: Report,
 ) -> list[DoneShard]:
     """Have all users' slates made and written; return the shards in the order of their users."""
-    chunks = chunks_of(work.view, settings.hours, settings.top_n)
-    done: list[DoneShard] = []
+    clock.enter("publish")
+    done = list(done_before)
+    there = {shard.written.number for shard in done}
     begun = time.perf_counter()
-    for shard in shard_engine.run(work, [Shard(number, users) for number, users in enumerate(chunks)]):
-        done.append(shard)
-        report.stage("publish", sum(len(shard.users) for shard in done), work.view.n_users)
+    left = [Shard(number, users) for number, users in enumerate(chunks) if number not in there]
+    with closing(shard_engine.run(work, left)) as running:  # at once, also where the run ends in between
+        for shard in running:
+            done.append(shard)
+            report.stage("publish", sum(len(shard.users) for shard in done), work.view.n_users)
     took = {"slate": sum(shard.slate_s for shard in done), "publish": sum(shard.publish_s for shard in done)}
     clock.split(time.perf_counter() - begun, took)
     return sorted(done, key=lambda shard: shard.users.start)
 
 
-def _manifest(settings: BatchSettings, seq: int, ranked: _Ranked) -> Manifest:
+def _manifest(settings: BatchSettings, seq: int, ranked: _Ranked, digest: str) -> Manifest:
     tables = ranked.view.history.tables
     as_of = datetime.fromtimestamp(tables.as_of_s, UTC)
     buckets = _buckets(settings, tables)
@@ -507,6 +637,8 @@ def _manifest(settings: BatchSettings, seq: int, ranked: _Ranked) -> Manifest:
         quarantined=tables.quarantined,
         explore_places=rules_of(settings).explored_in(settings.top_n),
         gate=ranked.verdict.as_told() if ranked.verdict else {},
+        run=ranked.run,
+        input_digest=digest,
     )
 
 

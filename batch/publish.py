@@ -1,6 +1,6 @@
 """Publishes slates as one generation: encodes them and hands them to slates.generations, which knows Redis."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,9 +89,17 @@ def bucket_fields(first_bucket: int, hours: int) -> list[str]:
 
 
 def unlink_old(
-    redis: Redis, keys: Keys, keep: int, tables: Tables, segments: Sequence[str], batch: int, run: int | None = None
+    redis: Redis,
+    keys: Keys,
+    keep: int,
+    tables: Tables,
+    segments: Sequence[str],
+    batch: int,
+    run: int | None = None,
+    spare: Collection[str] = (),
 ) -> list[str]:
-    """Unlink generations that are beyond those to keep; return their ids. `run` as in slates.generations.retire."""
+    """Unlink generations that are beyond those to keep; return their ids. run, spare : as in generations.retire."""
     user_ids = map(str, tables.users.ids)  # looked at only where a generation has to go
     post_ids = map(str, tables.posts.ids)
-    return retire(redis, keys, keep=keep, user_ids=user_ids, segments=segments, post_ids=post_ids, batch=batch, run=run)
+    names = {"user_ids": user_ids, "segments": segments, "post_ids": post_ids}
+    return retire(redis, keys, keep=keep, batch=batch, run=run, spare=spare, **names)

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -42,6 +42,13 @@ SERVER_SETTINGS = {
     *("log_level", "traces"),
 }
 """Settings that hourfeed.toml may hold for the server alone; any other unknown name is an error."""
+
+
+STAGES = (
+    *("read", "features", "room", "gate", "train", "candidates", "rank"),
+    *("similar", "publish", "verify", "guards", "flip"),
+)
+"""Stages of a run that may have a deadline, in their order."""
 
 
 def _without_colon_or_space(prefix: str) -> str:
@@ -129,7 +136,9 @@ class BatchSettings(BaseSettings):
         le=28,
         description="latest days on which the trained ranker must hold its own against baselines; 0: no test",
     )
-    gate_every_h: float = Field(24, ge=0, description="hours for which the outcome of that comparison holds")
+    gate_every_h: float = Field(
+        20, ge=0, description="hours for which the outcome of that comparison holds; a full run a day compares anew"
+    )
     full_catalogue_posts: int = Field(
         20_000, ge=1, description="up to this many posts all are scored; beyond, retrieved ones"
     )
@@ -209,10 +218,25 @@ class BatchSettings(BaseSettings):
         None, description="address of the Dask scheduler, such as tcp://10.0.0.5:8786; two local workers without it"
     )
     train_every_h: float = Field(
-        24, ge=0, description="hours for which a refresh scores with the same model; 0: it trains one every time"
+        36,
+        ge=0,
+        description="hours for which a refresh scores with the same model; 0: it trains one every time. More than lies "
+        "between two full runs, so that refreshes go on where one of them fails",
     )
     schedule: str = Field(
         "*/10 * * * *", description="when `hourfeed schedule` runs a refresh: a cron expression, in UTC"
+    )
+    full_schedule: str = Field(
+        "0 3 * * *",
+        description="when `hourfeed schedule` runs a full batch, which trains and compares anew: a cron expression, in "
+        "UTC; empty for never",
+    )
+    deadlines: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        {"run": 14_400, "read": 3_600},
+        description="seconds after which a run is ended, for the `run` as a whole and for each of its stages",
+    )
+    lock_ttl_s: float = Field(
+        30, ge=1, description="seconds after which another run may take the place of one that is not heard of any more"
     )
 
     arms: dict[str, dict[str, Any]] = Field(
@@ -231,6 +255,15 @@ class BatchSettings(BaseSettings):
             )
             raise ValueError(msg)
         return self
+
+    @field_validator("deadlines")
+    @classmethod
+    def _only_known_stages(cls, deadlines: dict[str, float]) -> dict[str, float]:
+        unknown = sorted(deadlines.keys() - {"run", *STAGES})
+        if unknown:
+            msg = f"there is no stage {', '.join(unknown)}; there are run, {', '.join(STAGES)}"
+            raise ValueError(msg)
+        return deadlines
 
     @model_validator(mode="before")
     @classmethod
@@ -261,10 +294,11 @@ class BatchSettings(BaseSettings):
 
 
 class _FileBelowEnvironment(TomlConfigSettingsSource):
-    """hourfeed.toml; its actions give way to those of the environment, which would be merged with them otherwise."""
+    """hourfeed.toml; its tables give way to those of the environment, which would be merged with them otherwise."""
 
     def __call__(self) -> dict[str, Any]:
         found = super().__call__()
-        if "HOURFEED_ACTIONS" in os.environ:
-            found.pop("actions", None)
+        for name in ("actions", "deadlines"):
+            if f"HOURFEED_{name.upper()}" in os.environ:
+                found.pop(name, None)
         return found

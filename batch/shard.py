@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from redis import Redis
 
 from batch import publish
+from batch.about_shard import AboutShard
 from batch.alike import PLACES
-from batch.by_bucket import BucketSums, sum_by_bucket
+from batch.by_bucket import sum_by_bucket
 from batch.encode import UserEncoder
 from batch.features.view import View
 from batch.rank import Scorer
@@ -54,15 +55,12 @@ class Shard:
 class DoneShard:
     """A shard in Redis.
 
-    explored : places that explore. first_posts : int32, (n_users, up to PLACES), the posts at the head of each user's
-    first slate, as batch.alike looks at them. slate_s, publish_s : seconds of the two stages.
+    slate_s, publish_s : seconds of the two stages, 0 for one that a killed run has written.
     """
 
     users: range
     written: WrittenShard
-    explored: int
-    first_posts: NDArray[np.int32]
-    by_bucket: BucketSums
+    about: AboutShard
     slate_s: float
     publish_s: float
 
@@ -71,14 +69,15 @@ def run_shard(work: ShardWork, redis: Redis, shard: Shard) -> DoneShard:
     """Score, pick, encode and write a shard. The same bytes under the same keys, however often and wherever it runs."""
     begun = time.perf_counter()
     chunk = make_chunk(work.scorer, work.view, work.acted, shard.users, work.top_n, work.ruled)
+    first_posts = _earned(chunk.posts[:, 0], work.explore_places)
+    by_bucket = sum_by_bucket(chunk.posts, shard.users.start, work.view.n_posts)
+    about = AboutShard(chunk.explored, first_posts, by_bucket)
     picked = time.perf_counter()
     key_of = partial(work.writer.keys.user, work.writer.generation)
     entries = publish.user_entries(chunk, work.users, work.shared, work.acted_shared, key_of, work.encoder)
-    written = work.writer.write(redis, shard.number, entries)
+    written = work.writer.write(redis, shard.number, entries, about.to_text())
     ended = time.perf_counter()
-    first_posts = _earned(chunk.posts[:, 0], work.explore_places)
-    by_bucket = sum_by_bucket(chunk.posts, shard.users.start, work.view.n_posts)
-    return DoneShard(shard.users, written, chunk.explored, first_posts, by_bucket, picked - begun, ended - picked)
+    return DoneShard(shard.users, written, about, picked - begun, ended - picked)
 
 
 def _earned(posts: NDArray[np.int32], explore_places: Sequence[int]) -> NDArray[np.int32]:

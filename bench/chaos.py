@@ -37,7 +37,7 @@ _STAGES = ("before_writing", "while_writing", "after_the_flip")
 _OUTCOMES = ("right", "mixed", "partial", "lost", "low_rung", "stale", "asked_again")
 MAY_LAST = {
     *(KEYS.current, KEYS.generations, KEYS.seq, KEYS.blocked, KEYS.blocked_mark, KEYS.arms, KEYS.experiment),
-    *(KEYS.experiments, KEYS.exposures, KEYS.events, KEYS.erased),
+    *(KEYS.experiments, KEYS.exposures, KEYS.events, KEYS.erased, KEYS.last_run),
 }
 """Keys without a TTL by docs/redis.md."""
 

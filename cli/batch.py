@@ -5,11 +5,14 @@ from pathlib import Path
 
 import click
 
+from batch.deadline import Watch, ended_by_signals
 from batch.engine import ShardEngine
 from batch.engine_dask import DaskEngine, import_distributed
-from batch.errors import BatchError
+from batch.errors import BatchError, SkippedError
 from batch.pipeline import run_batch
 from batch.refresh import model_in_use
+from batch.run_record import RunRecord
+from batch.schedule import latest_tick, parse_cron
 from batch.settings import BatchSettings
 from cli.context import held_redis_url, open_redis, parse_time, read_settings
 from cli.progress import StageProgress
@@ -18,7 +21,7 @@ from slates.canary import refuse_beside_experiment, start_canary
 from slates.cluster import keys_of
 from slates.experiment import CANARY
 from slates.generations import live_generation
-from slates.manifest import Manifest
+from slates.manifest import Manifest, Run
 from source.engine import open_engine
 
 
@@ -41,6 +44,11 @@ from source.engine import open_engine
 @click.option(
     "--canary", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Publish for this share of the users."
 )
+@click.option(
+    "--tick",
+    help="The tick of a schedule that this run is for, a time or `last`: where it is done, or another run is at work, "
+    "there is nothing to do.",
+)
 @click.option("--full-refresh", is_flag=True, help="Read all events from the database, not only what is new.")
 def command(
     as_of: str | None,
@@ -51,6 +59,7 @@ def command(
     scheduler: str | None,
     arm: str | None,
     canary: float | None,
+    tick: str | None,
     *,
     refresh: bool,
     force: bool,
@@ -58,7 +67,9 @@ def command(
 ) -> None:
     """Read the log, rank every user's posts for each of the coming hours, and publish the slates.
 
-    Readers see the old slates whole until the new ones are complete.
+    Readers see the old slates whole until the new ones are complete. Exit status: 0 published, or nothing to do; 1
+    failed, and what was live still is; 2 a wrong option or setting; 75 another run was at work for a minute; 130 and
+    143 stopped by SIGINT and SIGTERM.
     """
     settings = settings_of_arm(arm, hours=hours, top_n=top_n, engine=engine, scheduler=scheduler)
     moment = parse_time("--as-of", as_of) if as_of else datetime.now(UTC).replace(microsecond=0)
@@ -70,7 +81,22 @@ def command(
         settings = settings.model_copy(update={"arm": CANARY})
         with open_redis(settings) as redis:
             refuse_beside_experiment(redis, keys_of(redis, settings.prefix))
-    manifest = publish_once(settings, moment, model_path, refresh=refresh, force=force, full_refresh=full_refresh)
+    watch = Watch(settings.deadlines)
+    try:
+        with watch, ended_by_signals(watch):
+            manifest = publish_once(
+                settings,
+                moment,
+                model_path,
+                refresh=refresh,
+                force=force,
+                full_refresh=full_refresh,
+                watch=watch,
+                tick=_tick(settings, tick, refresh=refresh) if tick else None,
+            )
+    except SkippedError as reason:
+        click.echo(f"skipped: {reason}")
+        return
     if canary:
         with open_redis(settings) as redis:
             start_canary(redis, keys_of(redis, settings.prefix), canary)
@@ -79,6 +105,18 @@ def command(
         click.echo(
             f"for {canary:.0%} of the users: `hourfeed promote` gives it to all, `hourfeed experiment stop` to none"
         )
+
+
+def _tick(settings: BatchSettings, text: str, *, refresh: bool) -> datetime:
+    if text != "last":
+        return parse_time("--tick", text)
+    setting = "schedule" if refresh else "full_schedule"
+    expression = getattr(settings, setting)
+    tick = latest_tick(parse_cron(expression, setting), datetime.now(UTC)) if expression else None
+    if tick is None:
+        msg = f"{setting} = {expression!r} has no last tick"
+        raise click.BadParameter(msg, param_hint="--tick")
+    return tick
 
 
 def settings_of_arm(arm: str | None, **given: object) -> BatchSettings:
@@ -102,10 +140,13 @@ def publish_once(
     refresh: bool = False,
     force: bool = False,
     full_refresh: bool = False,
+    watch: Watch | None = None,
+    tick: datetime | None = None,
 ) -> Manifest:
-    """Run one batch with the database and the Redis of the settings, showing its progress.
+    """Run one batch with the database and the Redis of the settings, showing its progress; keep how it came out.
 
-    A `refresh` scores with the model in use, as far as there is one that is young enough.
+    A `refresh` scores with the model in use, as far as there is one that is young enough. `watch` may end the run, and
+    `tick` is as in run_batch.
     """
     engine = open_engine(settings.database_url, settings.state)
     try:
@@ -114,20 +155,27 @@ def publish_once(
             open_redis(settings.model_copy(update={"redis_url": url})) as redis,
             StageProgress() as progress,
         ):
-            if refresh:
-                live = live_generation(redis, keys_of(redis, settings.prefix, settings.arm))
-                model_path = model_in_use(settings, live, as_of)
-            return run_batch(
-                settings,
-                engine,
-                redis,
-                as_of,
-                progress,
-                model_path,
-                force=force,
-                full_refresh=full_refresh,
-                shard_engine=_shard_engine(settings, url),
-            )
+            keys = keys_of(redis, settings.prefix, settings.arm)
+            kind: Run = "refresh" if refresh else "full"
+            record = RunRecord(settings.state, redis, keys, kind, as_of, watch or Watch())
+            with record.kept():
+                if refresh:
+                    model_path = model_in_use(settings, live_generation(redis, keys), as_of)
+                manifest = run_batch(
+                    settings,
+                    engine,
+                    redis,
+                    as_of,
+                    progress,
+                    model_path,
+                    force=force,
+                    full_refresh=full_refresh,
+                    shard_engine=_shard_engine(settings, url),
+                    record=record,
+                    tick=tick,
+                )
+                record.published(manifest)
+                return manifest
     finally:
         engine.dispose()
 

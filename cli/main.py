@@ -32,7 +32,7 @@ COMMANDS = {
     "promote": "give everybody what a canary was tried with",
     "release": "serve a generation that the guards have blocked",
     "rollback": "serve an earlier generation again",
-    "schedule": "run a refresh on every tick of a cron expression",
+    "schedule": "run refreshes and full runs on the ticks of cron expressions",
     "serve": "serve feeds over HTTP",
     "show": "show a user's slates or a post",
     "simulate": "fill the database with a simulated social network",
@@ -73,7 +73,8 @@ def run() -> None:
     try:
         main.main(standalone_mode=True)
     except (SlatesError, SourceError, BatchError, DemoError) as error:
-        sys.exit(f"error: {plain_lines(str(error))}")
+        sys.stderr.write(f"error: {plain_lines(str(error))}\n")
+        sys.exit(getattr(error, "status", 1))
     except OSError as error:
         remedy = remedy_for(error)
         if remedy is None:

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
+from batch.run_record import read_record
 from batch.settings import BatchSettings
 from cli.context import open_redis, read_settings
 from cli.plain import plain
@@ -17,6 +18,8 @@ from slates.errors import SlatesError
 from slates.freshness import Freshness, freshness_of
 from slates.generations import list_generations, live_generation
 from slates.guarded import guards_line
+from slates.keys import Keys
+from slates.last_run import LastRun, read_last_run, told
 from slates.manifest import Manifest
 from slates.verdict import verdict_line
 
@@ -43,17 +46,23 @@ def command(least_hours: float, *, check: bool, as_json: bool) -> None:
         with open_redis(settings, only_look=True) as redis:
             keys = keys_of(redis, settings.prefix)
             live, held = live_generation(redis, keys), list_generations(redis, keys)
+            last_run = read_last_run(redis, keys)
     except SlatesError as error:
         if not check:
+            ours = read_record(settings.state, Keys(settings.prefix))
+            if ours is not None:
+                click.echo(plain(f"this machine's last run: {told(ours)}"))
             raise
         _end(UNKNOWN, f"UNKNOWN: {error}")
     now = datetime.now(UTC)
-    standing = Standing(live, tuple(held), freshness_of(live, now, fresh_for_h) if live else None)
+    standing = Standing(live, tuple(held), freshness_of(live, now, fresh_for_h) if live else None, last_run)
     if as_json:
         click.echo(json.dumps(standing.as_told(), indent=1))
     if check:
         problems = standing.problems(least_hours)
         _end(STALE if problems else OK, "" if as_json else standing.line(problems))
+    if not as_json and last_run is not None:
+        click.echo(plain(f"last run     {told(last_run)}"))
     if live is None:
         _end(STALE, "" if as_json else "no generation is live; publish one with `hourfeed batch`")
     if not as_json:
@@ -67,6 +76,7 @@ class Standing:
     live: Manifest | None
     held: tuple[Manifest, ...]
     freshness: Freshness | None
+    last_run: LastRun | None = None
 
     @property
     def blocked(self) -> list[str]:
@@ -104,6 +114,7 @@ class Standing:
             "live": _told(self.live) if self.live else None,
             "held": [_told(manifest) for manifest in self.held],
             "blocked": self.blocked,
+            "last_run": {**asdict(self.last_run), **self.last_run.to_hash()} if self.last_run else None,
         }
 
 

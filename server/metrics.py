@@ -16,9 +16,11 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from server.keys import Guard
-from slates.client import REDIS_AWAY
+from slates.client import REDIS_AWAY, RedisError
+from slates.errors import SlatesError
 from slates.freshness import freshness_of
 from slates.guarded import guard_values
+from slates.last_run import LastRun
 from slates.lookup import Lookup, NoFeedError
 from slates.manifest import Manifest
 
@@ -94,9 +96,14 @@ def worker_ended(pid: int) -> None:
 
 
 def metrics_routes(
-    metrics: Metrics, lookup: Lookup, guard: Guard, fresh_for_h: float, held: Callable[[], list[Manifest]]
+    metrics: Metrics,
+    lookup: Lookup,
+    guard: Guard,
+    fresh_for_h: float,
+    held: Callable[[], list[Manifest]],
+    last_run: Callable[[], LastRun | None],
 ) -> Blueprint:
-    """Return the route; reading needs what reading feeds needs. held : the generations in Redis."""
+    """Return the route; reading needs what reading feeds needs. held, last_run : as Redis has them."""
     routes = Blueprint("metrics", __name__)
 
     @routes.get("/metrics")
@@ -104,6 +111,7 @@ def metrics_routes(
     def show() -> Response:
         generation = CollectorRegistry()
         generation.register(_OfGeneration(lookup, fresh_for_h, held))
+        generation.register(_OfLastRun(last_run))
         body = generate_latest(metrics.counted()) + generate_latest(generation)
         return Response(body, content_type=CONTENT_TYPE_PLAIN_0_0_4, headers={"Cache-Control": "no-store"})
 
@@ -156,6 +164,35 @@ class _OfGeneration(Collector):
             return
         what = "Newer generations that the guards have kept from going live"
         yield GaugeMetricFamily("hourfeed_generations_blocked", what, value=len(blocked))
+
+
+class _OfLastRun(Collector):
+    """How the latest run came out; nothing where there was none, or Redis is away."""
+
+    def __init__(self, last_run: Callable[[], LastRun | None]) -> None:
+        self._last_run = last_run
+
+    def collect(self) -> "Iterator[Metric]":
+        """Yield a gauge for each figure."""
+        try:
+            run = self._last_run()
+        except (SlatesError, RedisError, *REDIS_AWAY):
+            return
+        if run is None:
+            return
+        yield _of_run("failures", "Runs in a row that failed, up to the latest", run.failures)
+        yield _of_run("begun_timestamp_seconds", "When the latest run began", run.begun_at.timestamp())
+        if run.ended_at is not None:
+            yield _of_run("ended_timestamp_seconds", "When the latest run ended", run.ended_at.timestamp())
+        about = GaugeMetricFamily(
+            "hourfeed_last_run_info", "How the latest run came out", labels=("run", "outcome", "stage")
+        )
+        about.add_metric([run.run, run.outcome, run.stage], 1)
+        yield about
+
+
+def _of_run(name: str, what: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"hourfeed_last_run_{name}", what, value=value)
 
 
 def _quality(manifest: Manifest) -> "Iterator[Metric]":

@@ -75,9 +75,9 @@ def string_entry(key: str, value: bytes, ttl_s: float, *, values: int = 1) -> En
     return Entry(key, commands, True, len(value), values, len(value))
 
 
-def set_command(key: str, member: bytes, ttl_s: float) -> bytes:
-    """Write what adds to a set, and gives it its TTL anew; it gets four replies."""
-    return b"".join((_MULTI, command(b"SADD", key.encode(), member), _expire(key, ttl_s), _EXEC))
+def set_field_command(key: str, name: bytes, value: bytes, ttl_s: float) -> bytes:
+    """Write what sets one field of a hash, and gives the hash its TTL anew; it gets four replies."""
+    return b"".join((_MULTI, command(b"HSET", key.encode(), name, value), _expire(key, ttl_s), _EXEC))
 
 
 def _expire(key: str, ttl_s: float) -> bytes:

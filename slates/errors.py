@@ -10,7 +10,9 @@ class CodecError(SlatesError):
 
 
 class LockHeldError(SlatesError):
-    """Another batch holds the lock."""
+    """Another batch holds the lock. `status` : for the process, as sysexits.h has it for what is to be tried again."""
+
+    status = 75
 
 
 class StaleRunError(SlatesError):

@@ -2,9 +2,9 @@
 
 import itertools
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from redis import Redis
@@ -18,7 +18,7 @@ from slates.keys import Keys
 from slates.manifest import Manifest
 from slates.refusal import refusal_explained
 from slates.resp import command
-from slates.standing import read_live_id, read_standing
+from slates.standing import names_by_run, read_live_id, read_standing
 from slates.wire import send
 from slates.writer import GenerationWriter
 
@@ -30,6 +30,7 @@ __all__ = [
     "listpack_warning",
     "live_generation",
     "new_generation_id",
+    "published_since",
     "read_manifest",
     "release",
     "retire",
@@ -37,6 +38,8 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
+_CLOCKS_DIFFER = timedelta(minutes=1)
+"""How far the clocks of two machines may be apart before their ticks are no longer taken for the same."""
 
 
 def live_generation(redis: Redis, keys: Keys) -> Manifest | None:
@@ -57,13 +60,28 @@ def read_manifest(redis: Redis, keys: Keys, generation: str) -> Manifest | None:
 
 def list_generations(redis: Redis, keys: Keys) -> list[Manifest]:
     """Return the manifests that Redis still holds, newest run first; unreadable ones are logged and passed over."""
-    found = []
+    found: list[Manifest | None] = []
     for name in names_of_generations(redis, keys):
         try:
             found.append(read_manifest(redis, keys, name))
         except CodecError as error:
             _log.warning("a generation is passed over: %s", error)
-    return [manifest for manifest in found if manifest is not None]
+    # By the fencing number, as the times of clocks, which the sorted set has, may be set back.
+    return sorted((manifest for manifest in found if manifest is not None), key=lambda manifest: -manifest.seq)
+
+
+def published_since(
+    redis: Redis, keys: Keys, moment: datetime, now: datetime, *, full: bool = False
+) -> Manifest | None:
+    """Return a generation that was published as of `moment` or later, with `full` by a full run; None without one.
+
+    One as of later than `now`, and more than clocks may differ, does not count: a clock was wrong when it was made.
+    """
+    for manifest in list_generations(redis, keys):
+        in_time = moment <= manifest.as_of <= now + _CLOCKS_DIFFER
+        if in_time and manifest.state in {"live", "superseded", "rolled_back"} and (manifest.run == "full" or not full):
+            return manifest
+    return None
 
 
 def rollback(redis: Redis, keys: Keys, to: str | None = None) -> Manifest:
@@ -152,12 +170,14 @@ def retire(
     post_ids: Iterable[str] = (),
     batch: int = 500,
     run: int | None = None,
+    spare: Collection[str] = (),
 ) -> list[str]:
     """Unlink generations beyond the `keep` newest ones, the live one and the one before it; return their ids.
 
-    What runs before `run` (a seq; that of the live generation by default) left half-written goes too. A blocked one
-    counts as any other, but only the newest stays, and none where the live one and the one before it are all. Names of
-    keys come from `user_ids`, `segments` and `post_ids`, never from a SCAN; what they miss ends by its TTL.
+    What runs before `run` (a seq; that of the live generation by default) left half-written goes too, but what is to be
+    spared. A blocked one counts as any other, but only the newest stays, and none where the live one and the one before
+    it are all. Names of keys come from `user_ids`, `segments` and `post_ids`, never from a SCAN; what they miss ends by
+    its TTL.
     """
     live_id = read_live_id(redis, keys)
     live = read_standing(redis, keys, live_id)
@@ -165,9 +185,8 @@ def retire(
     kept: list[str] = []
     doomed: list[str] = []
     blocked = keep > len({live_id, live.previous} - {""})  # the newest one, if there is a place for it
-    for name in names_of_generations(redis, keys):
-        state, seq, _ = read_standing(redis, keys, name)
-        if state == "writing" and seq >= run:
+    for name, (state, seq, _) in names_by_run(redis, keys):
+        if name in spare or (state == "writing" and seq >= run):
             continue  # a newer run is at it: this one lost its lock after it had published
         worth_keeping = state not in {"", "writing"} and len(kept) < keep and (blocked or state != "blocked")
         blocked = blocked and state != "blocked"

@@ -59,6 +59,11 @@ class Keys:
         return f"{self._together}:seq"
 
     @property
+    def last_run(self) -> str:
+        """Name the hash that says how the latest run came out."""
+        return f"{self._together}:last_run{self._of_arm}"
+
+    @property
     def blocked(self) -> str:
         """Name the set of posts that are taken down."""
         return f"{self._together}:blocked"
@@ -101,7 +106,7 @@ class Keys:
         return f"{self.prefix}:gen:{generation}:similar:{escape_id(post_id)}"
 
     def shards(self, generation: str) -> str:
-        """Name the set of the shards that are written."""
+        """Name the hash of the shards that are written, until the flip."""
         return f"{self.prefix}:gen:{generation}:shards"
 
     def post(self, post_id: str) -> str:

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ from slates.cluster import control
 from slates.errors import LockHeldError, StaleRunError
 from slates.keys import Keys
 from slates.refusal import refusal_explained
+from slates.standing import newest_seq
 
 _POLL_S = 0.2
 
@@ -47,13 +49,23 @@ class RunLock:
 
     `seq` is this run's fencing number: it rises with every holder of the lock, and publishing compares it
     (generations.flip). A holder that died on this very host is seen at once; one that died elsewhere after `ttl_s`.
+    No clock of this machine decides anything: Redis counts the TTL. `while_waiting` may raise to end the wait.
     """
 
-    def __init__(self, redis: Redis, keys: Keys, *, ttl_s: float = 30.0, wait_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        *,
+        ttl_s: float = 30.0,
+        wait_s: float = 60.0,
+        while_waiting: Callable[[], None] = lambda: None,
+    ) -> None:
         self._redis = redis
         self._keys = keys
         self._ttl_ms = int(ttl_s * 1000)
         self._wait_s = wait_s
+        self._while_waiting = while_waiting
         self._stop = threading.Event()
         self._renewer = threading.Thread(target=self._renew, name="lock-renewer", daemon=True)
         self.seq = 0
@@ -66,7 +78,7 @@ class RunLock:
             self._take()
             try:
                 # Only now: a number drawn before the wait would be older than the run that was waited for.
-                self.seq = self._redis.incr(self._keys.seq)
+                self.seq = self._draw()
             except BaseException:
                 self._release()
                 raise
@@ -85,6 +97,11 @@ class RunLock:
             if error is None:
                 raise
 
+    def give_back(self) -> None:
+        """Give the lock back before the block ends; from then on this run can publish nothing."""
+        self._stop.set()
+        self._release()
+
     @property
     def turn(self) -> Turn:
         """Return what other processes need to check that the lock is still ours."""
@@ -100,6 +117,12 @@ class RunLock:
         if cast("Any", pipeline).get(self._keys.lock) != self.value:
             raise StaleRunError(self.turn.lost())
 
+    def _draw(self) -> int:
+        """Draw the next number, above those of all generations: the counter may have been lost while they were not."""
+        number = self._redis.incr(self._keys.seq)
+        newest = newest_seq(self._redis, self._keys)
+        return number if number > newest else self._redis.incrby(self._keys.seq, newest + 1 - number)
+
     def _take(self) -> None:
         deadline = time.monotonic() + self._wait_s
         while not self._redis.set(self._keys.lock, self.value, nx=True, px=self._ttl_ms):
@@ -114,6 +137,7 @@ class RunLock:
                 )
                 raise LockHeldError(msg)
             else:
+                self._while_waiting()
                 time.sleep(_POLL_S)
 
     def _release(self) -> None:

@@ -12,6 +12,7 @@ from slates.moment import read_second, write_second
 
 State = Literal["writing", "complete", "blocked", "candidate", "live", "superseded", "rolled_back"]
 IdType = Literal["integer", "string"]
+Run = Literal["full", "refresh"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,9 @@ class Manifest:
     ranker was compared with, and how it came out; `alike` the share of users who get what everybody gets, None where
     there are too few to say. `seconds` is by stage,
     `by_bucket` shares from 0 to 1 by what they tell, one for each bucket in order; `guards` is what was measured before
-    the flip.
+    the flip. `run` is `full` where the ranker was trained, or needs no training, `refresh` where it was an earlier
+    run's. `input_digest` stands for all that decides the slates; `resumed` counts shards that were taken over from a
+    run that was killed.
     """
 
     id: str
@@ -58,6 +61,9 @@ class Manifest:
     seconds: Mapping[str, float] = field(default_factory=dict)
     by_bucket: Mapping[str, list[float]] = field(default_factory=dict)
     guards: Mapping[str, Any] = field(default_factory=dict)
+    run: Run | Literal[""] = ""
+    input_digest: str = ""
+    resumed: int = 0
 
     @property
     def hours(self) -> int:
@@ -91,7 +97,10 @@ class Manifest:
 
 
 _NAMES = {entry.name: entry.type for entry in fields(Manifest)}
-_ADDED = {"explore_places", "explored", "gate", "alike", "events", "by_bucket", "guards"}
+_ADDED = {
+    *("explore_places", "explored", "gate", "alike", "events", "by_bucket", "guards"),
+    *("run", "input_digest", "resumed"),
+}
 _JSON = {"seconds", "gate", "by_bucket", "guards"}
 _TIMES = {"as_of", "started_at", "built_at"}
 _BUCKETS = {"first_bucket", "last_bucket"}

@@ -1,12 +1,19 @@
-"""Writes one shard of users, in any process that can reach Redis; written twice, it leaves what it left once."""
+"""Writes one shard of users, in any process that can reach Redis; written twice, it leaves what it left once.
 
-from collections.abc import Iterable, Sequence
+A shard is noted once all its users are there, with a summary: from that a run that goes on after a killed one knows of
+the shard what it would know had it written it itself.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slates.batches import batches
 from slates.codec import ACTED_FIELD
-from slates.entry import Entry, Row, row_entry, set_command
+from slates.entry import Entry, Row, row_entry, set_field_command
+from slates.errors import CodecError
 from slates.keys import Keys
 from slates.lock import Turn
 from slates.refusal import refusal_explained
@@ -18,19 +25,75 @@ if TYPE_CHECKING:
 _SAMPLES_PER_SHARD = 4
 
 
+class Sample(NamedTuple):
+    """A key that is read back: whether it is a string, and the digest of what GET or HGETALL must answer."""
+
+    key: str
+    is_string: bool
+    digest: str
+
+    @classmethod
+    def of(cls, entry: Entry) -> "Sample":
+        """Return the sample of an entry."""
+        return cls(entry.key, entry.is_string, digest_stored(entry.stored()))
+
+
+def digest_stored(stored: bytes | Mapping[bytes, bytes] | None) -> str:
+    """Return SHA-256, in hexadecimal, over a string or over the fields of a hash in the order of their names."""
+    total = hashlib.sha256()
+    parts = (
+        [stored or b""]
+        if not isinstance(stored, Mapping)
+        else [part for pair in sorted(stored.items()) for part in pair]
+    )
+    for part in parts:
+        total.update(b"%d\n" % len(part))
+        total.update(part)
+    return total.hexdigest()
+
+
 @dataclass(frozen=True)
 class WrittenShard:
     """What a shard holds. sizes : key, whether it is a string, and what STRLEN or HLEN must say; samples : some keys.
 
-    `values` counts slates and what stands beside them, `bytes` is theirs, `longest` as in Entry.
+    `values` counts slates and what stands beside them, `bytes` is theirs, `longest` as in Entry. `about` is what the
+    writer's caller wants to know again.
     """
 
     number: int
     sizes: list[tuple[str, bool, int]]
-    samples: list[Entry]
+    samples: list[Sample]
     values: int
     bytes: int
     longest: int
+    about: str = ""
+
+    def summary(self) -> str:
+        """Write all but the keys, whose order the reader knows."""
+        told = {
+            "strings": any(is_string for _, is_string, _ in self.sizes),
+            "sizes": " ".join(str(size) for _, _, size in self.sizes),
+            "samples": [[key, digest] for key, _, digest in self.samples],
+            "values": self.values,
+            "bytes": self.bytes,
+            "longest": self.longest,
+            "about": self.about,
+        }
+        return json.dumps(told, separators=(",", ":"))
+
+
+def read_summary(number: int, keys: Sequence[str], summary: bytes) -> WrittenShard:
+    """Read what WrittenShard.summary wrote; keys : those of the shard's users. Raises CodecError where it is not it."""
+    try:
+        told = json.loads(summary)
+        strings = bool(told["strings"])
+        sizes = [(key, strings, int(size)) for key, size in zip(keys, told["sizes"].split(), strict=True)]
+        samples = [Sample(str(key), strings, str(digest)) for key, digest in told["samples"]]
+        counts = int(told["values"]), int(told["bytes"]), int(told["longest"])
+        return WrittenShard(number, sizes, samples, *counts, str(told["about"]))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        msg = f"what is noted of shard {number} cannot be read: {error!r}"
+        raise CodecError(msg) from error
 
 
 @dataclass(frozen=True)
@@ -43,7 +106,7 @@ class ShardWriter:
     ttl_s: float
     batch: int
 
-    def write(self, redis: "Redis", number: int, users: Iterable[Entry | Row]) -> WrittenShard:
+    def write(self, redis: "Redis", number: int, users: Iterable[Entry | Row], about: str = "") -> WrittenShard:
         """Write the slates of one shard of users, then note the shard as written.
 
         Raises StaleRunError where the run has lost its turn meanwhile.
@@ -51,17 +114,20 @@ class ShardWriter:
         self.turn.check(redis)
         entries = [self._entry_of_user(user) for user in users]
         write_entries(redis, entries, self.batch)
-        shards_key = self.keys.shards(self.generation)
-        with refusal_explained():
-            send(redis, [(shards_key, set_command(shards_key, b"%d" % number, self.ttl_s), 4)])
-        return WrittenShard(
+        written = WrittenShard(
             number,
             [(entry.key, entry.is_string, entry.size) for entry in entries],
-            entries[:: max(1, len(entries) // _SAMPLES_PER_SHARD)],
+            [Sample.of(entry) for entry in entries[:: max(1, len(entries) // _SAMPLES_PER_SHARD)]],
             sum(entry.values for entry in entries),
             sum(entry.value_bytes for entry in entries),
             max((entry.longest for entry in entries), default=0),
+            about,
         )
+        shards_key = self.keys.shards(self.generation)
+        noted = set_field_command(shards_key, b"%d" % number, written.summary().encode(), self.ttl_s)
+        with refusal_explained():
+            send(redis, [(shards_key, noted, 4)])
+        return written
 
     def _entry_of_user(self, user: Entry | Row) -> Entry:
         if isinstance(user, Entry):

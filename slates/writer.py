@@ -3,14 +3,16 @@
 A generation is invisible until `flip`, and never changes after it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import WatchError
+from redis.exceptions import RedisError, WatchError
 
 from slates.batches import batches
+from slates.circuit import REDIS_AWAY
 from slates.cluster import control, run_ids
 from slates.codec import encode_slate
 from slates.entry import Entry, Row, expiry_s, row_entry, string_entry
@@ -18,11 +20,10 @@ from slates.errors import StaleRunError, VerificationError
 from slates.keys import Keys
 from slates.lock import RunLock
 from slates.manifest import Manifest
+from slates.proof import wrong_samples, wrong_sizes
 from slates.refusal import refusal_explained
-from slates.resp import command
-from slates.shard_writer import ShardWriter, WrittenShard, write_entries
+from slates.shard_writer import Sample, ShardWriter, WrittenShard, write_entries
 from slates.standing import read_live_id, read_standing
-from slates.wire import send
 
 _FLIP_TRIES = 5
 _SAMPLES = 100
@@ -52,21 +53,28 @@ class GenerationWriter:
         self._ttl_s = ttl_s
         self._batch = batch
         self._sizes: list[tuple[str, bool, int]] = []
-        self._samples: list[Entry] = []
+        self._samples: list[Sample] = []
         self._verified: tuple[int, frozenset[str]] | None = None
         self.shards: set[int] = set()
         self.manifest = manifest
         self.written = Written()
 
     def begin(self) -> None:
-        """Register the generation, in the state `writing`."""
-        self._lock.check()
-        with refusal_explained(), control(self._redis, self._keys).pipeline() as pipeline:
+        """Register the generation, in the state `writing`; raise StaleRunError where the lock is lost.
+
+        Fenced, as a newer run may have taken the generation over meanwhile, and even have made it live.
+        """
+
+        def register(pipeline: Any) -> None:
+            self._lock.guard(pipeline)
+            pipeline.multi()
             pipeline.zadd(self._keys.generations, {self.manifest.id: self.manifest.started_at.timestamp()})
             _queue_manifest(pipeline, self._keys, self.manifest, self._ttl_s)
             if self._keys.arm:
                 pipeline.sadd(self._keys.arms, self._keys.arm)
             pipeline.execute()
+
+        self._in_turn(register, f"{self._keys.lock} changed again and again")
 
     def write_shard(self, shard: int, users: Iterable[Entry | Row]) -> None:
         """Write the slates of one shard of users, then note the shard as written."""
@@ -91,7 +99,7 @@ class GenerationWriter:
         self._lock.check()
         entries = [row_entry(row, self._ttl_s) for row in rows]
         self._write(entries)
-        self._samples += entries
+        self._samples += map(Sample.of, entries)
 
     def write_list_of_posts(self, post_ids: Iterable[str]) -> None:
         """Write the list of posts that the numbers of packed slates count in."""
@@ -102,7 +110,7 @@ class GenerationWriter:
         self._lock.check()
         entries = [string_entry(key, value, self._ttl_s) for key, value in strings]
         self._write(entries)
-        self._samples += entries[:: max(1, len(entries) // _SAMPLES)]
+        self._samples += map(Sample.of, entries[:: max(1, len(entries) // _SAMPLES)])
 
     def write_posts(self, rows: Iterable[Row]) -> None:
         """Write the posts' hashes. Generations share them, so they are not counted as this one's."""
@@ -118,14 +126,8 @@ class GenerationWriter:
         """
         servers = run_ids(self._redis)
         self._verify_counts(expected_values)
-        for batch in batches(self._samples, self._batch):
-            with self._redis.pipeline(transaction=False) as pipeline:
-                for entry in batch:
-                    _ = pipeline.get(entry.key) if entry.is_string else pipeline.hgetall(entry.key)
-                stored = pipeline.execute()
-            for entry, got in zip(batch, stored, strict=True):
-                if got != entry.stored():
-                    raise self._unverified(f"{entry.key} read back differs from what was written")
+        for wrong in wrong_samples(self._redis, self._samples, self._batch):
+            raise self._unverified(wrong)
         self._verified = expected_values, servers
 
     def block(self, manifest: Manifest) -> Manifest:
@@ -143,18 +145,29 @@ class GenerationWriter:
         Raises StaleRunError when this run lost its lock or a newer run has published meanwhile, and VerificationError
         when a server took over since `verify` that does not hold all.
         """
+
+        def transact(pipeline: Any) -> Manifest:
+            self._lock.guard(pipeline)
+            # Only now: the transaction ends with the connection, so with the server that is asked here.
+            if self._verified is not None and self._verified[1] != run_ids(self._redis):
+                self.verify(self._verified[0])
+                raise WatchError("another server has taken over")
+            return self._flip_in(pipeline, manifest)
+
+        live: Manifest = self._in_turn(transact, f"{self._keys.current} changed again and again")
+        with suppress(RedisError, *REDIS_AWAY):
+            self._redis.unlink(self._keys.shards(manifest.id))  # nobody resumes it now; else it ends by its TTL
+        return live
+
+    def _in_turn(self, transact: Callable[[Any], Any], else_because: str) -> Any:
+        """Call `transact` with a pipeline until nothing that it watches changes meanwhile; return what it returned."""
         for _ in range(_FLIP_TRIES):
             try:
                 with refusal_explained(), control(self._redis, self._keys).pipeline() as pipeline:
-                    self._lock.guard(pipeline)
-                    # Only now: the transaction ends with the connection, so with the server that is asked here.
-                    if self._verified is not None and self._verified[1] != run_ids(self._redis):
-                        self.verify(self._verified[0])
-                        continue
-                    return self._flip_in(pipeline, manifest)
+                    return transact(pipeline)
             except WatchError:
                 continue  # the lock was renewed, somebody rolled back, or the connection broke: look again
-        msg = f"run {manifest.seq} publishes nothing: {self._keys.current} changed again and again"
+        msg = f"run {self._lock.seq} publishes nothing: {else_because}"
         raise StaleRunError(msg)
 
     def _flip_in(self, pipeline: Any, manifest: Manifest) -> Manifest:
@@ -180,18 +193,11 @@ class GenerationWriter:
     def _verify_counts(self, expected_values: int) -> None:
         if self.written.values != expected_values:
             raise self._unverified(f"{self.written.values} values were written, not {expected_values}")
-        noted = self._redis.scard(self._keys.shards(self.manifest.id))
+        noted = self._redis.hlen(self._keys.shards(self.manifest.id))
         if noted != len(self.shards):
             raise self._unverified(f"{noted} of {len(self.shards)} shards are noted in Redis")
-        for batch in batches(self._sizes, self._batch):
-            asked = [
-                (key, command(b"STRLEN" if is_string else b"HLEN", key.encode()), 1) for key, is_string, _ in batch
-            ]
-            for (key, is_string, size), found in zip(batch, send(self._redis, asked), strict=True):
-                if found == 0 and size:
-                    raise self._unverified(f"{key} is gone; does Redis evict, or does somebody delete?")
-                if found != size:
-                    raise self._unverified(f"{key} has {found} {'bytes' if is_string else 'fields'}, not {size}")
+        for wrong in wrong_sizes(self._redis, self._sizes, self._batch):
+            raise self._unverified(wrong)
 
     def _unverified(self, what: str) -> VerificationError:
         return VerificationError(f"generation {self.manifest.id} stays unpublished: {what}")

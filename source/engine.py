@@ -17,6 +17,15 @@ LOCK_WAIT_S = 60
 _ALLOWED = "allowed are postgresql://user:password@host:5432/name and sqlite:///path/to/file.db"
 _POSTGRES = {"postgres", "postgresql", "postgresql+psycopg2"}
 _SQLITE = {"sqlite", "sqlite+pysqlite"}
+_LIBPQ = {
+    "application_name": "hourfeed",
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
+"""Parameters of the connection, unless the URL has them: a server that vanishes is given up after a minute."""
 
 
 def open_engine(database_url: str | None, state: Path, **pool: Any) -> Engine:
@@ -30,7 +39,7 @@ def open_engine(database_url: str | None, state: Path, **pool: Any) -> Engine:
     url = _parsed(database_url)
     if url.drivername in _POSTGRES:
         url = url.set(drivername="postgresql+psycopg2")
-        url = url.set(query={"application_name": "hourfeed", "connect_timeout": "10", **url.query})
+        url = url.set(query={**_LIBPQ, **url.query})
         return create_engine(url, pool_pre_ping=True, client_encoding="utf8", **pool)
     if url.drivername in _SQLITE:
         return _sqlite(url.set(drivername="sqlite+pysqlite"), pool)

@@ -191,7 +191,7 @@ def test_a_verdict_holds_while_it_is_young_and_nothing_has_changed(
         judge(settings, tables, HOUR_S, report)
         return shown["replays"] - before
 
-    later = replace(tables, as_of_s=tables.as_of_s + 23 * HOUR_S)
+    later = replace(tables, as_of_s=tables.as_of_s + 19 * HOUR_S)
     assert judge(settings, later, HOUR_S, report) == first
     assert report.notes[1] == report.notes[0]
     assert replays(settings, replace(tables, as_of_s=tables.as_of_s - HOUR_S)) == 1  # that would be a look ahead

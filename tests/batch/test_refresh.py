@@ -32,8 +32,8 @@ def live(settings: BatchSettings) -> Manifest:
     return replace(manifest_of(Generation("g")), **told)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("hours", "in_use"), [(-0.1, False), (0, True), (23.9, True), (24, False)])
-def test_the_model_of_the_live_generation_serves_for_a_day(
+@pytest.mark.parametrize(("hours", "in_use"), [(-0.1, False), (0, True), (35.9, True), (36, False)])
+def test_the_model_of_the_live_generation_serves_until_it_is_too_old(
     settings: BatchSettings, live: Manifest, hours: float, in_use: bool
 ) -> None:
     found = model_in_use(settings, live, TRAINED + timedelta(hours=hours))

@@ -8,7 +8,7 @@ KEYS = Keys("test")
 
 def write(redis: Redis, generation: str, slates: dict[str, dict[str, str]]) -> None:
     redis.hset(KEYS.generation(generation), mapping={"id": generation})
-    redis.sadd(KEYS.shards(generation), 0)
+    redis.hset(KEYS.shards(generation), "0", "{}")
     for user, fields in slates.items():
         redis.hset(KEYS.user(generation, user), items=[part for field in fields.items() for part in field])
     redis.hset(KEYS.popular(generation), mapping={"2021-12-20T15": "9"})

@@ -96,9 +96,17 @@ def test_the_page_lists_every_key_in_its_table() -> None:
     }
     keys = Keys()
     singles = {keys.current, keys.generations, keys.lock, keys.seq, keys.post("x"), keys.seen("x")}
-    singles |= {keys.blocked, keys.blocked_mark, keys.events, keys.event("x"), keys.erased}
+    singles |= {keys.blocked, keys.blocked_mark, keys.events, keys.event("x"), keys.erased, keys.last_run}
     of_arm = Keys(arm="{arm}")
-    singles |= {keys.experiment, keys.experiments, keys.arms, keys.exposures, of_arm.current, of_arm.generations}
+    singles |= {
+        keys.experiment,
+        keys.experiments,
+        keys.arms,
+        keys.exposures,
+        of_arm.current,
+        of_arm.generations,
+        of_arm.last_run,
+    }
     assert listed == singles | {
         keys.rate("x", 1),
         keys.session("x"),

@@ -19,6 +19,7 @@ def test_every_key_is_written_as_documented() -> None:
     assert keys.user("g", "-9223372036854775808") == "hourfeed:gen:g:user:-9223372036854775808"
     assert keys.segment("g", "18-24 f") == "hourfeed:gen:g:segment:18-24%20f"
     assert keys.popular("g") == "hourfeed:gen:g:popular"
+    assert keys.last_run == "hourfeed:last_run"
     assert keys.shards("g") == "hourfeed:gen:g:shards"
     assert keys.post("123e4567-e89b-12d3-a456-426614174000") == "hourfeed:post:123e4567-e89b-12d3-a456-426614174000"
 

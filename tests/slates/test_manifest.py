@@ -41,6 +41,9 @@ MANIFEST = Manifest(
     seconds={"read": 1.5, "score": 2.0},
     by_bucket={"coverage": [0.5]},
     guards={"whole": 1.0, "broken": ["rows"]},
+    run="refresh",
+    input_digest="ef56",
+    resumed=3,
 )
 HASH = {
     "id": "20211220T150000-7",
@@ -72,6 +75,9 @@ HASH = {
     "gate": '{"chosen":"lightgbm","difference":0.05}',
     "alike": "0.0310",
     "by_bucket": '{"coverage":[0.5]}',
+    "run": "refresh",
+    "input_digest": "ef56",
+    "resumed": "3",
     "seconds": '{"read":1.5,"score":2.0}',
     "guards": '{"whole":1.0,"broken":["rows"]}',
 }
