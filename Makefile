@@ -7,7 +7,7 @@ TORCH ?= torch==2.13.0
 DATA ?= ../shared/data
 CHECKER ?= ../shared/checker
 
-.PHONY: install extras demo test acceptance bench bench-smoke bench-quality lint format docs lock clean
+.PHONY: install extras demo test acceptance bench bench-smoke bench-quality lint format docs site lock clean
 
 install: .venv/installed
 
@@ -142,6 +142,11 @@ format: install
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+# The pages as a site, in the folder site/; a dead link or anchor, or a page that is not in the menu, is an error.
+site: install
+	@$(BIN)/python -m sphinx --builder html --conf-dir docs --fail-on-warning --quiet . site
+	@echo "site/index.html"
+
 docs: install
 	@$(BIN)/python docs/generate.py
 
@@ -153,4 +158,4 @@ lock:
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --constraint requirements-dev.lock --constraint $(EXTRAS) --constraint requirements-deploy.lock --output-file requirements-audit.lock requirements-audit.in
 
 clean:
-	rm -rf .venv .hourfeed .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .hourfeed site .pytest_cache .mypy_cache .ruff_cache

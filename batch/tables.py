@@ -1,5 +1,6 @@
 """What a batch works on: users, posts and events as arrays, as known at the as-of time."""
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +18,7 @@ Column = Floats | NDArray[np.object_]
 """A profile column: float64 with NaN for missing, or str objects with "" for missing."""
 
 HOUR_S = 3600
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def is_number(column: Column) -> "TypeIs[Floats]":
     return column.dtype.kind == "f"
 
 
-def id_type(ids: Ids) -> Literal["integer", "string"]:
-    """Say which kind of ids these are, in the words of the manifest."""
-    return "integer" if ids.dtype.kind == "i" else "string"
+def id_type(ids: Ids) -> Literal["integer", "string", "uuid"]:
+    """Say which kind of ids these are, in the words of the manifest: `uuid` where each is one, in lower case."""
+    if ids.dtype.kind == "i":
+        return "integer"
+    return "uuid" if len(ids) and all(map(_UUID.fullmatch, ids)) else "string"

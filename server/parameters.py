@@ -30,6 +30,7 @@ _SHOWN_LENGTH = 100
 
 _PLAIN_QUERY = re.compile(r"[A-Za-z0-9_.:-]+=[A-Za-z0-9_.:-]*(?:&[A-Za-z0-9_.:-]+=[A-Za-z0-9_.:-]*)*")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _TIME = re.compile(
     r"(?P<date>[0-9][0-9Ww-]*)"
     r"(?:[Tt ](?P<time>[0-9][0-9:.,]*) ?(?P<offset>[Zz]|[ +-][0-9][0-9:]*)?)?"  # a space: `+` in a query string
@@ -72,9 +73,11 @@ def check_id(text: str | None) -> str:
 
 
 def canonical_id(text: str, kind: IdType) -> str:
-    """Return the user id as the batch writes it: integers without sign, zeros or space in front."""
+    """Return an id as the batch writes it: integers without sign, zeros or space in front, UUIDs in lower case."""
     if kind == "string":
         return text
+    if kind == "uuid":
+        return text.lower() if _UUID.fullmatch(text) else text
     number = _integer(text)
     if number is None or not -(2**63) <= number < 2**63:
         raise ParameterError("id", text, ID)

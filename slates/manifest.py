@@ -11,7 +11,7 @@ from slates.errors import CodecError
 from slates.moment import read_second, write_second
 
 State = Literal["writing", "complete", "blocked", "candidate", "live", "superseded", "rolled_back"]
-IdType = Literal["integer", "string"]
+IdType = Literal["integer", "string", "uuid"]
 Run = Literal["full", "refresh"]
 
 

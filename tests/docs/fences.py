@@ -25,6 +25,28 @@ def blocks(page: Path) -> list[Block]:
     return [Block(*found) for found in _FENCE.findall(page.read_text(encoding="utf-8"))]
 
 
+_SHELL = re.compile(
+    r"(?:^<!-- (not run|run by)(.*?)-->\n(?:<!-- golden: [^\n]*\n)?)?^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
+
+
+@dataclass(frozen=True)
+class Commands:
+    """A shell block; what stands in a comment before it: `not run` and why, or `run by` and the test that does."""
+
+    page: str
+    text: str
+    mark: str
+    why: str
+
+
+def commands(page: Path) -> list[Commands]:
+    """Return the shell blocks of a page."""
+    name = str(page.relative_to(ROOT))
+    found = _SHELL.findall(page.read_text(encoding="utf-8"))
+    return [Commands(name, text, mark, why.removeprefix(":").strip()) for mark, why, text in found]
+
+
 def golden(page: Path, name: str) -> str:
     """Return the text of the one block that follows `<!-- golden: name -->`."""
     parts = page.read_text(encoding="utf-8").split(f"<!-- golden: {name} -->\n")

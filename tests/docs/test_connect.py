@@ -111,7 +111,7 @@ def test_a_database_with_names_and_ids_of_its_own_is_read_by_a_role_that_may_onl
     live = live_generation(redis_client, Keys())
     assert live is not None
     assert (live.users, live.posts, live.quarantined) == (3, 3, 0)
-    assert (live.user_id_type, live.post_id_type) == ("string", "string")
+    assert (live.user_id_type, live.post_id_type) == ("uuid", "uuid")
     assert live.ranker == "popular_24h"  # the log is too short to train on
 
     def slate(user: str) -> list[str]:

@@ -55,7 +55,7 @@ def test_every_hourfeed_command_of_the_pages_exists_with_its_options(page: str, 
     given = {word for word in words if word.startswith("--")}
     assert given <= known | {"--help"}, f"{page}: {words}"
     # A placeholder such as DIR stands for no value; all else must parse.
-    if words and not any(word.isupper() for word in words):
+    if words and words != ["--version"] and not any(word.isupper() for word in words):
         command.make_context(command.name, list(words), resilient_parsing=False)
 
 
@@ -67,6 +67,28 @@ def test_the_pages_use_hourfeed_at_all() -> None:
 def test_every_make_target_of_the_pages_exists(page: str, words: list[str]) -> None:
     assert words
     assert words[0] in TARGETS, f"{page}: make {words[0]}"
+
+
+def bench_uses() -> list[tuple[str, str, list[str]]]:
+    """Return (page, module, words) for each benchmark that the pages name, by itself or by its make target."""
+    found = []
+    makefile = (ROOT / "Makefile").read_text()
+    for page, line in shell_lines():
+        for module, rest in re.findall(r"python -m (bench\.\w+)([^|;&]*)", line):
+            found.append((page, module, rest.split("#")[0].split()))
+        for target, words in re.findall(r"make ([\w-]+) ARGS=\"?([^\"]*)\"?", line):
+            recipe = re.search(rf"^{target}:.*\n(?:\t.*\n)*?\t.*-m (bench\.\w+).*\$\(ARGS\)", makefile, re.MULTILINE)
+            assert recipe, f"{page}: make {target} takes no ARGS"
+            found.append((page, recipe[1], words.split()))
+    return found
+
+
+@pytest.mark.parametrize(("page", "module", "words"), bench_uses())
+def test_every_benchmark_of_the_pages_exists_with_its_options(page: str, module: str, words: list[str]) -> None:
+    source = (ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+    options = {word for word in words if word.startswith("--")}
+    unknown = {option for option in options if f'"{option}"' not in source and 'f"--{' not in source}
+    assert unknown == set(), f"{page}: {module} does not know {unknown}"
 
 
 def test_the_readme_names_the_two_commands() -> None:

@@ -17,6 +17,7 @@ import pytest
 from fakeredis import FakeRedis
 from fences import ROOT, columns, golden, shown_fields, shown_manifest, table_column
 from redis import Redis
+from shell import REDIS_CLI
 
 from batch.pipeline import run_batch
 from batch.settings import BatchSettings
@@ -253,33 +254,19 @@ def test_the_page_names_every_rung() -> None:
     assert tuple(re.findall(r"`(\w+)`", text)[: len(get_args(Rung))]) == get_args(Rung)
 
 
-STAND_IN = """\
-#!{python}
-import sys
-from redis import Redis
-client = Redis.from_url({url!r}, protocol=2)
-connection = client.connection_pool.get_connection()
-connection.send_command(*sys.argv[1:])
-reply = connection.read_response()
-for part in reply if isinstance(reply, list) else [reply]:
-    print(part.decode() if isinstance(part, bytes) else "" if part is None else part)
-connection.disconnect()
-"""
-"""Prints like redis-cli does into a pipe: one element of an array a line, nothing for a missing value."""
-
-
 @pytest.fixture
 def shell(redis_url: str, tmp_path: Path) -> Any:
     """Return a function that runs shell lines one after the other and returns what each of them printed."""
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin/redis-cli"
-    program.write_text(STAND_IN.format(python=sys.executable, url=redis_url))
+    program.write_text(REDIS_CLI.format(python=sys.executable))
     program.chmod(0o755)
 
     def run(lines: list[str]) -> list[list[str]]:
         script = "set -e\n" + "".join(f"{line}\necho ----\n" for line in lines)
         path = f"{tmp_path / 'bin'}:/usr/bin:/bin"
-        done = subprocess.run(["/bin/sh"], input=script, env={"PATH": path}, capture_output=True, text=True, timeout=60)
+        env = {"PATH": path, "REDIS_CLI_URL": redis_url}
+        done = subprocess.run(["/bin/sh"], input=script, env=env, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         return [part.strip("\n").split("\n") for part in done.stdout.split("----\n")[:-1]]
 

@@ -1,15 +1,13 @@
 """The operations page in a real Chromium, on a real server and Redis."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from browsing import Watched, chromium, fits_the_screen, serious, shoot
+from playwright.sync_api import Browser
 from published import Generation, put_posts
 from redis import Redis
 from test_serving import BIN, port, running
@@ -24,26 +22,12 @@ NOW = datetime.now(UTC)
 FIRST = bucket_of(NOW) - 1
 OWN = "text of 7"
 """In the user's slates of now and of the next hours, which may begin while the tests run; in no shared slate."""
-SHOTS = os.environ.get("SCREENSHOTS")
-"""Folder for pictures of the page, for whoever wants to look at it."""
-
-
-def chromium_path() -> str:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        reason = "there is no Chromium: apt-get install chromium"
-        if os.environ.get("CI", "").lower() in {"1", "true"}:
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 def publish(redis: Redis) -> None:
@@ -75,38 +59,6 @@ def url(redis_url: str, redis_client: Redis, port: int, tmp_path: Path) -> Itera
         for user in ("1000", "1000", "2"):
             server.get(f"/post/recommendations/?id={user}")
         yield f"http://127.0.0.1:{port}"
-
-
-class Watched:
-    """A page whose console and requests are noted."""
-
-    def __init__(self, browser: Browser, **context: Any) -> None:
-        self.page: Page = browser.new_context(**context).new_page()
-        self.asked: list[str] = []
-        self.errors: list[str] = []
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.on("console", self._hear)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-
-    def _hear(self, message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"}:
-            self.errors.append(message.text)
-
-    def is_clean(self, url: str) -> bool:
-        """Say whether nothing was complained of, and nothing asked of another host (axe is put in, not loaded)."""
-        assert self.errors == []
-        assert all(asked.startswith((url, "data:")) for asked in self.asked), self.asked
-        return True
-
-
-def serious(page: Page) -> list[str]:
-    found = Axe().run(page).response["violations"]
-    return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found if v["impact"] in {"serious", "critical"}]
-
-
-def shoot(page: Page, name: str) -> None:
-    if SHOTS:
-        page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
 
 
 def test_an_operator_finds_a_user_changes_the_hour_blocks_a_post_and_rolls_back(url: str, browser: Browser) -> None:
@@ -145,7 +97,7 @@ def test_it_is_readable_in_the_dark_and_on_a_phone(url: str, browser: Browser, s
     watched.page.goto(f"{url}/ops?user=1000")
     shoot(watched.page, f"{scheme}-{width}")
     assert serious(watched.page) == []
-    assert watched.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert fits_the_screen(watched.page)
     assert watched.is_clean(url)
     watched.page.context.close()
 

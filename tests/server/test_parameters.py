@@ -121,6 +121,12 @@ def test_what_is_no_integer_of_64_bits_is_refused_where_ids_are_integers(text: s
 
 def test_where_ids_are_strings_they_stay_as_they_are() -> None:
     assert canonical_id("007", "string") == "007"
+    assert canonical_id("0B6F8A3E-6D0F-4C39-9B1F-5F5D0D6F2A11", "string") == "0B6F8A3E-6D0F-4C39-9B1F-5F5D0D6F2A11"
+
+
+def test_where_ids_are_uuids_those_are_written_in_lower_case_and_other_texts_are_left() -> None:
+    assert canonical_id("0B6F8a3e-6D0F-4C39-9B1F-5F5D0D6F2A11", "uuid") == "0b6f8a3e-6d0f-4c39-9b1f-5f5d0d6f2a11"
+    assert canonical_id("Anna", "uuid") == "Anna"
 
 
 def test_an_id_has_1_to_200_characters() -> None:
