@@ -33,6 +33,7 @@ from slates.circuit import Circuit
 from slates.client import RedisError, connect
 from slates.cluster import keys_of
 from slates.errors import SlatesError
+from slates.event_stream import count_waiting
 from slates.exposure import ExposureLog
 from slates.generations import list_generations
 from slates.last_run import read_last_run
@@ -104,9 +105,8 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
     page = OpsPage(redis, keys, lookup, shelf, guard, metrics)
     app.register_blueprint(ops_routes(page, settings.fresh_for_h))
     held = partial(list_generations, redis, keys)
-    app.register_blueprint(
-        metrics_routes(metrics, lookup, guard, settings.fresh_for_h, held, partial(read_last_run, redis, keys))
-    )
+    last_run, waiting = partial(read_last_run, redis, keys), partial(count_waiting, redis, keys)
+    app.register_blueprint(metrics_routes(metrics, lookup, guard, settings.fresh_for_h, held, last_run, waiting))
     app.register_blueprint(event_routes(redis, keys, lookup, guard, _event_rules(settings)))
     app.register_blueprint(erase_routes(redis, keys, lookup, guard))
     app.register_error_handler(AccessError, _no_access)

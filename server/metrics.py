@@ -102,8 +102,9 @@ def metrics_routes(
     fresh_for_h: float,
     held: Callable[[], list[Manifest]],
     last_run: Callable[[], LastRun | None],
+    waiting: Callable[[], int],
 ) -> Blueprint:
-    """Return the route; reading needs what reading feeds needs. held, last_run : as Redis has them."""
+    """Return the route; reading needs what reading feeds needs. held, last_run, waiting : as Redis has them."""
     routes = Blueprint("metrics", __name__)
 
     @routes.get("/metrics")
@@ -112,6 +113,7 @@ def metrics_routes(
         generation = CollectorRegistry()
         generation.register(_OfGeneration(lookup, fresh_for_h, held))
         generation.register(_OfLastRun(last_run))
+        generation.register(_OfEvents(waiting))
         body = generate_latest(metrics.counted()) + generate_latest(generation)
         return Response(body, content_type=CONTENT_TYPE_PLAIN_0_0_4, headers={"Cache-Control": "no-store"})
 
@@ -189,6 +191,21 @@ class _OfLastRun(Collector):
         )
         about.add_metric([run.run, run.outcome, run.stage], 1)
         yield about
+
+
+class _OfEvents(Collector):
+    """How many posted events wait for the database; nothing where Redis is away."""
+
+    def __init__(self, waiting: Callable[[], int]) -> None:
+        self._waiting = waiting
+
+    def collect(self) -> "Iterator[Metric]":
+        """Yield the gauge."""
+        try:
+            waiting = self._waiting()
+        except (RedisError, *REDIS_AWAY):
+            return
+        yield GaugeMetricFamily("hourfeed_events_waiting", "Posted events that wait for the database", value=waiting)
 
 
 def _of_run(name: str, what: str, value: float) -> GaugeMetricFamily:

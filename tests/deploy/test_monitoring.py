@@ -15,6 +15,8 @@ from tools import DEPLOY, ROOT, run
 
 from server.app import create_app
 from server.settings import ServerSettings
+from slates.keys import Keys
+from slates.last_run import LastRun, end_last_run
 
 FOLDER = DEPLOY / "prometheus"
 RULES = FOLDER / "hourfeed.rules.yml"
@@ -89,6 +91,8 @@ def told(server: FakeServer) -> str:
     }
     Generation(users={"7": {12: "1 2 3"}}, popular={12: "5 6"}, manifest=manifest).publish(redis)
     put_posts(redis, "12356")
+    now = datetime.now(UTC).replace(microsecond=0)
+    end_last_run(redis, Keys(), LastRun("full", "failed", "here", 1, as_of=now, begun_at=now, ended_at=now))
     client = create_app(ServerSettings(), redis).test_client()
     for user in ("7", "99"):
         assert client.get(f"/post/recommendations/?id={user}&time=2021-12-20T12").status_code == 200

@@ -56,6 +56,16 @@ def test_answers_are_counted_by_route_and_status_and_feeds_by_rung(client: Flask
     assert found["hourfeed_workers"] == 1
 
 
+def test_events_that_wait_for_the_database_are_told_unless_redis_is_away(server: FakeServer) -> None:
+    client = create_app(ServerSettings(), FakeRedis(server=server)).test_client()
+    assert metrics_of(client)["hourfeed_events_waiting"] == 0
+    for _ in range(3):
+        FakeRedis(server=server).xadd("hourfeed:events", {"user": "7"})
+    assert metrics_of(client)["hourfeed_events_waiting"] == 3
+    server.connected = False
+    assert "hourfeed_events_waiting" not in metrics_of(client)
+
+
 def test_the_live_manifest_is_told_as_it_is_now(client: FlaskClient) -> None:
     found = metrics_of(client)
     about = "hourfeed_generation_"
