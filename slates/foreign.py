@@ -10,7 +10,19 @@ from slates.manifest import Manifest
 
 _GENERATION_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _MOST_HOURS, _MOST_TOP_N, _MOST_COUNT = 24 * 366, 10_000, 1 << 53
-_COUNTS = ("users", "posts", "slates", "segments", "shards", "slate_bytes", "events", "quarantined", "explored", "seq")
+_COUNTS = (
+    "users",
+    "posts",
+    "slates",
+    "segments",
+    "shards",
+    "slate_bytes",
+    "events",
+    "quarantined",
+    "explored",
+    "seq",
+    "resumed",
+)
 _NUMBERS_OF_GATE = ("trained", "of_baseline", "difference", "cases", "users")
 _TEXTS_OF_GATE = ("chosen", "baseline", "begin", "as_of")
 _SHARES_OF_GUARDS = ("whole", "overlap", "churn", "order", "coverage", "top_share")
@@ -42,6 +54,8 @@ def _wrong_in(manifest: Manifest) -> str:
         return "a count is out of bounds"
     if {manifest.user_id_type, manifest.post_id_type} - {"integer", "string"}:
         return "a type of ids"
+    if manifest.run not in {"", "full", "refresh"}:
+        return "run"
     return _wrong_in_json(manifest)
 
 

@@ -100,6 +100,8 @@ def import_generation(target: Target, archive: Archive, report: Report, *, live:
             started_at=datetime.now(UTC).replace(microsecond=0),
             built_at=None,
             previous="",
+            input_digest="",  # or a run with the same input would go on from what a killed import has left
+            resumed=0,
         )
         writer = GenerationWriter(redis, keys, lock, manifest, ttl_s=target.ttl_s, batch=target.at_once)
         writer.begin()

@@ -165,6 +165,7 @@ def manifest_with(name: bytes, value: bytes) -> Record:
         (0, manifest_with(b"users", b"-1"), "the manifest cannot be right: a count is out of bounds"),
         (0, manifest_with(b"users", b"9" * 5000), "the manifest cannot be read"),
         (0, manifest_with(b"codec", b"pickle"), "the manifest cannot be right: codec pickle"),
+        (0, manifest_with(b"run", b"sometimes"), "the manifest cannot be right: run"),
         (0, manifest_with(b"users", b"1"), "the file holds 2 of user, and its manifest says 1"),
         (0, manifest_with(b"codec", b"packed"), "user 'a%3Ab' is not one value"),
         (1, [b"popular", *TWO[:2]], "popular '': its fields are not the buckets of the generation"),

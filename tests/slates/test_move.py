@@ -267,6 +267,14 @@ def test_an_import_that_is_killed_leaves_the_live_one_and_the_next_clears_up(
     assert not list(redis_client.scan_iter(match=f"hourfeed:gen:{before.id[:15]}-2:*"))
 
 
+def test_no_run_goes_on_from_what_an_import_has_left(redis_client: Redis, tmp_path: Path) -> None:
+    publish(redis_client, input_digest="of events and settings", resumed=2)
+    export(redis_client, tmp_path / "exported")
+    here = bring_in(redis_client, tmp_path / "exported")
+    assert (here.input_digest, here.resumed) == ("", 0)
+    assert Archive.check(tmp_path / "exported").summary.manifest.input_digest == "of events and settings"
+
+
 def test_generations_beyond_those_to_keep_go_by_the_names_in_the_file(redis_client: Redis, file: Path) -> None:
     for _ in range(5):
         bring_in(redis_client, file, KEYS)
