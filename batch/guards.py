@@ -14,7 +14,7 @@ from redis import Redis
 
 from batch.alike import PLACES
 from batch.baselines import POST_BASELINES
-from batch.errors import BatchError
+from batch.errors import BlockedError
 from batch.features.view import View
 from batch.settings import BatchSettings
 from batch.slate import ActedOn
@@ -44,10 +44,6 @@ _WORDS = {
 
 
 _log = logging.getLogger(__name__)
-
-
-class BlockedError(BatchError):
-    """A generation was written whole, and is kept from going live; the message says why and what to do."""
 
 
 @dataclass(frozen=True)

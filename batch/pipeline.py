@@ -24,7 +24,7 @@ from batch.deadline import Watch
 from batch.encode import IdsEncoder, PackedEncoder, UserEncoder
 from batch.engine import LocalEngine, ShardEngine
 from batch.erase import clear_copies, settle
-from batch.errors import BatchError, SkippedError
+from batch.errors import BatchError, BlockedError, SkippedError
 from batch.event_log.log import LogOptions
 from batch.features.matrix import model_columns
 from batch.features.orders import Orders
@@ -32,7 +32,7 @@ from batch.features.segments import build_segments
 from batch.features.view import History, View, build_history
 from batch.features.vocabulary import learn
 from batch.forecast import refuse_to_fill_redis
-from batch.guards import BlockedError, broken_guards, count_rows, draw_sample, measure, refusal
+from batch.guards import broken_guards, count_rows, draw_sample, measure, refusal
 from batch.input_digest import input_digest
 from batch.model import Model, load_model, save_model
 from batch.neural.examples import gather_examples

@@ -68,8 +68,8 @@ def command(
     """Read the log, rank every user's posts for each of the coming hours, and publish the slates.
 
     Readers see the old slates whole until the new ones are complete. Exit status: 0 published, or nothing to do; 1
-    failed, and what was live still is; 2 a wrong option or setting; 75 another run was at work for a minute; 130 and
-    143 stopped by SIGINT and SIGTERM.
+    failed, and what was live still is; 2 a wrong option or setting; 3 a guard has blocked what was made; 75 another
+    run was at work for a minute; 130 and 143 stopped by SIGINT and SIGTERM.
     """
     settings = settings_of_arm(arm, hours=hours, top_n=top_n, engine=engine, scheduler=scheduler)
     moment = parse_time("--as-of", as_of) if as_of else datetime.now(UTC).replace(microsecond=0)

@@ -13,6 +13,7 @@ import click
 from redis import Redis
 
 from batch.deadline import GRACE_S, WHOLE
+from batch.errors import BlockedError
 from batch.run_record import note_killed
 from batch.schedule import KINDS, Agenda, Due, Outcome, is_overdue, latest_tick, parse_cron, run_loop
 from batch.settings import BatchSettings
@@ -126,6 +127,9 @@ class _Runs:
         took = f"after {time.monotonic() - begun:.0f} s"
         if status < 0:
             note_killed(self._settings.state, self._redis, keys, -status)
+        if status == BlockedError.status:
+            _say(f"{name} is blocked by a guard {took}, so it waits for the next tick")
+            return "done"
         if status != 0:
             _say(f"{name} failed with status {status} {took}")
             return "failed"

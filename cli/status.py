@@ -39,7 +39,10 @@ OK, STALE, UNKNOWN = 0, 1, 2
     show_default=True,
     help="With --check: hours that the live generation must have left.",
 )
-def command(least_hours: float, *, check: bool, as_json: bool) -> None:
+@click.option(
+    "--failures", type=click.IntRange(1), default=3, show_default=True, help="With --check: failed runs in a row."
+)
+def command(least_hours: float, failures: int, *, check: bool, as_json: bool) -> None:
     """Say which generation is live, and list the others. Exit status 1 where none is live."""
     settings, fresh_for_h = read_settings(BatchSettings), read_settings(ServerSettings).fresh_for_h
     try:
@@ -59,7 +62,7 @@ def command(least_hours: float, *, check: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(standing.as_told(), indent=1))
     if check:
-        problems = standing.problems(least_hours)
+        problems = standing.problems(least_hours, failures)
         _end(STALE if problems else OK, "" if as_json else standing.line(problems))
     if not as_json and last_run is not None:
         click.echo(plain(f"last run     {told(last_run)}"))
@@ -84,27 +87,29 @@ class Standing:
         live_seq = self.live.seq if self.live else 0
         return [manifest.id for manifest in self.held if manifest.state == "blocked" and manifest.seq > live_seq]
 
-    def problems(self, least_hours: float) -> list[str]:
+    def problems(self, least_hours: float, failures: int) -> list[str]:
         """Return what a monitor should raise the alarm for."""
         if self.live is None or self.freshness is None:
             return ["no generation is live; publish one with `hourfeed batch`"]
         found = [] if self.freshness.is_fresh else [self.freshness.why_stale]
         if self.freshness.hours_left < least_hours:
             found.append(f"it has {max(self.freshness.hours_left, 0):.1f} hours left, under {least_hours:g}")
+        if self.last_run is not None and self.last_run.failures >= failures:
+            found.append(f"{self.last_run.failures} runs in a row have failed, the last one: {told(self.last_run)}")
         return found
 
     def line(self, problems: list[str]) -> str:
         """Say it in a line that begins with OK or STALE."""
-        told = list(problems)
+        said = list(problems)
         if not problems and self.live and self.freshness:
             age_h, objective_h = self.freshness.age_s / 3600, self.freshness.objective_s / 3600
-            told.append(f"the live generation is {age_h:.1f} hours old, of {objective_h:g} at most")
-            told.append(f"it has {self.freshness.hours_left:.1f} hours left")
+            said.append(f"the live generation is {age_h:.1f} hours old, of {objective_h:g} at most")
+            said.append(f"it has {self.freshness.hours_left:.1f} hours left")
         if self.live:
-            told.append(f"generation {self.live.id}")
+            said.append(f"generation {self.live.id}")
         if self.blocked:
-            told.append(f"blocked by the guards: {', '.join(self.blocked)}")
-        return f"{'STALE' if problems else 'OK'}: {'; '.join(told)}"
+            said.append(f"blocked by the guards: {', '.join(self.blocked)}")
+        return f"{'STALE' if problems else 'OK'}: {'; '.join(said)}"
 
     def as_told(self) -> dict[str, Any]:
         """Return it for JSON: manifests as Redis holds them, but with numbers as numbers."""

@@ -13,8 +13,9 @@ from redis import Redis
 from small_world import make_history, make_tables
 from sqlalchemy import Engine, text
 
+from batch.errors import BlockedError
 from batch.features.view import View
-from batch.guards import BlockedError, broken_guards, count_rows, draw_sample, measure
+from batch.guards import broken_guards, count_rows, draw_sample, measure
 from batch.pipeline import run_batch
 from batch.settings import BatchSettings
 from batch.slate import ActedOn

@@ -11,6 +11,7 @@ from redis import Redis
 from test_commands import hourfeed
 
 from slates.bucket import bucket_of
+from slates.last_run import LastRun
 
 OLD = Generation("old", hours=2, users={"7": {0: "1 2", 1: "1 2"}}, manifest={"state": "superseded"})
 LIVE = Generation("new", hours=2, users={"7": {0: "2 3", 1: "4 5"}}, manifest={"seq": 2, "previous": "old"})
@@ -103,6 +104,18 @@ def test_check_is_0_while_fresh_and_1_beyond_the_objective(
     told = json.loads(check(tmp_path, env, "--json", "--least-hours", "0")[1])
     assert (told["fresh"], told["live"]["id"], told["live"]["seq"]) == (True, "new", 9)
     assert told["freshness"]["objective_s"] == 26 * 3600
+
+
+def test_check_is_1_after_so_many_failures_in_a_row(env: dict[str, str], redis_client: Redis, tmp_path: Path) -> None:
+    live_since(redis_client, 0.5)
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    run = LastRun("refresh", "failed", "worker-1", 7, at, at, at, "read", "the table is gone", failures=2)
+    redis_client.hset("hourfeed:last_run", items=[part for pair in run.to_hash().items() for part in pair])
+    assert check(tmp_path, env)[0] == 0
+    status, line = check(tmp_path, env, "--failures", "2")
+    assert status == 1
+    assert line.startswith("STALE: 2 runs in a row have failed, the last one: refresh of 2026-03-01T12:00:00Z on")
+    assert "the table is gone; generation new" in line
 
 
 def test_check_is_1_where_nothing_is_live_and_2_where_it_cannot_tell(

@@ -16,6 +16,7 @@ from published import Generation, manifest_of
 from redis import Redis
 
 from batch.deadline import Watch
+from batch.errors import BlockedError
 from batch.run_record import RunRecord, read_record
 from batch.schedule import Due, Outcome
 from batch.settings import BatchSettings
@@ -151,6 +152,14 @@ def test_a_batch_is_asked_for_its_tick_as_of_the_moment_of_the_schedule(scene: S
     assert scene.asked == [[*moments, "--refresh"], moments]
     scene.program = "raise SystemExit(1)"
     assert scene.run() == "failed"
+
+
+def test_a_batch_that_a_guard_has_blocked_is_not_tried_again_before_the_next_tick(
+    scene: Scene, capfd: pytest.CaptureFixture[str]
+) -> None:
+    scene.program = f"raise SystemExit({BlockedError.status})"
+    assert scene.run() == "done"
+    assert "is blocked by a guard" in capfd.readouterr().err
 
 
 def test_a_tick_that_is_published_or_at_which_another_is_at_work_starts_nothing(
