@@ -10,10 +10,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from redis import Redis
+
 from bench.chaos_world import KEYS, LIMIT, World, asked_at, get, input_of
+from bench.errors import BenchError
 from bench.service import open_connection
 from slates.client import RedisError
-from slates.reading import read_pointer
+from slates.standing import read_live_id
 
 THREADS = 2
 PAUSE_S = 0.005
@@ -65,7 +68,8 @@ class LookUps:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._path = f"&limit={LIMIT}&time={asked_at():%Y-%m-%dT%H:%M}"
-        self._threads = [threading.Thread(target=self._run, args=(n,), name=f"asks-{n}") for n in range(THREADS)]
+        self._broken: list[Exception] = []
+        self._threads = [threading.Thread(target=self._guarded, args=(n,), name=f"asks-{n}") for n in range(THREADS)]
         self.seen = Seen()
 
     def __enter__(self) -> "LookUps":
@@ -79,6 +83,14 @@ class LookUps:
         self._stop.set()
         for thread in self._threads:
             thread.join()
+        if self._broken:
+            raise BenchError("what asks for feeds broke off") from self._broken[0]
+
+    def _guarded(self, number: int) -> None:
+        try:
+            self._run(number)
+        except Exception as error:  # noqa: BLE001 - raised again in the main thread
+            self._broken.append(error)
 
     def _run(self, number: int) -> None:
         connection, live = open_connection(self._world.server.url), _LiveLately()
@@ -148,9 +160,9 @@ class LookUps:
                 self.seen.examples.append(told)
 
 
-def _pointer(redis: object) -> str | None:
+def _pointer(redis: Redis) -> str | None:
     with contextlib.suppress(RedisError):
-        return read_pointer(redis, KEYS)  # type: ignore[arg-type]
+        return read_live_id(redis, KEYS) or None
     return None
 
 
