@@ -220,4 +220,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers and folder go as they do after Ctrl-C
     sys.exit(main())
