@@ -38,6 +38,7 @@ from source.schema import SourceSchema
 DAYS = 24
 _BEFORE_D = 6
 """Days of log before the first run."""
+_POSTS_IN_30_DAYS = 800
 _POSTS = 100
 """In the table of posts, the newest: always as many, so that what grows is not the catalogue."""
 _ASKED = 40
@@ -87,7 +88,8 @@ class Days:
 def live_through(days: float) -> Days:
     """Let so many simulated days pass."""
     seen = Days()
-    parameters = Parameters(users=150, posts=800, days=math.ceil(days) + _BEFORE_D, half_life_d=1.0)
+    log_d = math.ceil(days) + _BEFORE_D
+    parameters = Parameters(users=150, posts=_POSTS_IN_30_DAYS * log_d // 30, days=log_d, half_life_d=1.0)
     begin = parameters.end - timedelta(days=math.ceil(days))
     with tempfile.TemporaryDirectory(prefix="hourfeed-days-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
@@ -130,7 +132,7 @@ def live_through(days: float) -> Days:
         live = live_generation(redis, _KEYS)
         seen.events = live.events if live else 0
         seen.event_log_bytes = _bytes(state / "event-log")
-        seen.models = sum(path.is_dir() for path in (state / "models").iterdir())
+        seen.models = sum(path.is_dir() for path in (state / "models").glob("*"))
     return seen
 
 
