@@ -7,17 +7,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
 
 import pytest
-from publishing import KEYS, LossyConnection, lossy_client, publish, states, stored
+from publishing import KEYS, USERS, LossyConnection, lossy_client, publish, states, stored
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 import slates.lock
 from slates.client import connect
 from slates.errors import LockHeldError, SlatesError, StaleRunError
+from slates.generations import list_generations, published_since, retire, rollback
 from slates.lock import RunLock, replace_if
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -326,3 +328,58 @@ def test_what_lies_in_redis_names_host_and_process_for_a_person(redis_client: Re
         assert shown["pid"] == os.getpid()
         assert shown["host"].split("/")[0] == os.uname().nodename
         assert 0 < redis_client.pttl(KEYS.lock) <= 30_000
+
+
+# Order goes by numbers, whatever clocks and counters do.
+
+
+def test_a_counter_that_was_lost_goes_on_above_the_generations_that_there_are(redis_client: Redis) -> None:
+    for _ in range(3):
+        publish(redis_client)
+    redis_client.delete(KEYS.seq)
+    newer = publish(redis_client)
+    assert newer.seq == 4
+    assert redis_client.get(KEYS.current) == newer.id.encode()
+    assert publish(redis_client).seq == 5
+
+
+def test_a_counter_below_a_generation_that_was_rolled_back_is_raised_too(redis_client: Redis) -> None:
+    for _ in range(3):
+        publish(redis_client)
+    rollback(redis_client, KEYS)
+    redis_client.set(KEYS.seq, 1)
+    assert publish(redis_client).seq == 4
+
+
+def test_a_clock_that_was_set_back_changes_neither_what_is_live_nor_what_is_kept(redis_client: Redis) -> None:
+    """Given runs of a clock that was a year ahead, when it is set back, then the newest runs stay, not the latest."""
+    ahead = datetime(2027, 1, 1, tzinfo=UTC)
+    for _ in range(3):
+        publish(redis_client, started_at=ahead)
+    for _ in range(3):
+        publish(redis_client)
+    assert [manifest.seq for manifest in list_generations(redis_client, KEYS)] == [6, 5, 4, 3, 2, 1]
+    gone = retire(redis_client, KEYS, keep=3, user_ids=USERS, segments=["s"])
+    assert {name.rpartition("-")[2] for name in gone} == {"1", "2", "3"}
+    assert states(redis_client) == {4: "superseded", 5: "superseded", 6: "live"}
+
+
+def test_a_generation_of_a_clock_that_was_ahead_does_not_stand_for_later_ticks(redis_client: Redis) -> None:
+    publish(redis_client, as_of=datetime(2021, 12, 21, 15, tzinfo=UTC))
+    now = datetime(2021, 12, 20, 15, tzinfo=UTC)
+    assert published_since(redis_client, KEYS, now, now) is None
+    of_now = publish(redis_client, as_of=now)
+    for behind_s in (0, 59):
+        found = published_since(redis_client, KEYS, now, now - timedelta(seconds=behind_s))
+        assert found is not None
+        assert found.id == of_now.id
+    assert published_since(redis_client, KEYS, now + timedelta(seconds=1), now + timedelta(seconds=1)) is None
+
+
+def test_only_a_full_run_stands_for_a_full_one(redis_client: Redis) -> None:
+    now = datetime(2021, 12, 20, 15, tzinfo=UTC)
+    publish(redis_client, as_of=now, run="refresh")
+    assert published_since(redis_client, KEYS, now, now) is not None
+    assert published_since(redis_client, KEYS, now, now, full=True) is None
+    publish(redis_client, as_of=now, run="full")
+    assert published_since(redis_client, KEYS, now, now, full=True) is not None
