@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from fences import ROOT
 
-WITHIN_S = 240
+WITHIN_S = 400
 
 REDIS_CLI = """\
 #!{python}
