@@ -1,8 +1,8 @@
 """Looks for what should not be in the tree: `python -m bench.audit secrets`, and `… packages` for known flaws.
 
-`secrets` scans every file of git but the lock files (detect-secrets, offline) and fails at whatever is not listed in
-.secrets.baseline, where each entry was looked at: examples of passwords, and values in tests. `--accept` writes the
-list anew, for whoever has looked.
+`secrets` scans every file of git but the lock files (detect-secrets, offline) and fails at whatever neither says of
+itself that it is an example (`change-me`) nor is listed in .secrets.baseline, where each entry was looked at.
+`--accept` writes the list anew, for whoever has looked.
 
 `packages` asks PyPI for known flaws of every package that the lock files name (pip-audit). PyPI's answers are trusted
 only if it reports the flaw of an old package that is known to have one; where it does not, the service cannot be
@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BASELINE = ".secrets.baseline"
 LOCKS = ("requirements.lock", "requirements-extras.lock")
 _NOT_SCANNED = r"(\.lock|\.secrets\.baseline)$"
+_EXAMPLE = r"(?i)change.?me|example|(for|of).(this|a).test|^(s[e3]cret|password|\{.*\})$"
+"""What says of itself that it is none."""
 _KNOWN_FLAW = "idna==3.6 --hash=sha256:c05567e9c24a6b9faaa835c4821bad0590fbb9d5779e7caa6e1cc4878e7eb24f\n"
 """CVE-2024-3651."""
 
@@ -45,7 +47,7 @@ def secrets_in(results: Mapping[str, list[dict[str, Any]]]) -> dict[Secret, int]
 
 def scan(folder: Path) -> dict[str, Any]:
     """Scan the files of a git tree, and return what detect-secrets says."""
-    words = ["-m", "detect_secrets", "scan", "--exclude-files", _NOT_SCANNED]
+    words = ["-m", "detect_secrets", "scan", "--exclude-files", _NOT_SCANNED, "--exclude-secrets", _EXAMPLE]
     done = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found

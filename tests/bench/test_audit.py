@@ -26,12 +26,17 @@ def tree(tmp_path: Path) -> Path:
 def test_a_new_secret_fails_and_a_known_example_does_not_wherever_its_line_moves(
     tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tree / "page.md").write_text("postgresql://me:change-me@db/app, or redis://:password@host")
     (tree / "old.py").write_text("\n" * 7 + (tree / "old.py").read_text())
+    subprocess.run(["git", "add", "."], cwd=tree, check=True)
     assert audit_secrets(tree) == 0
-    (tree / "new.py").write_text(f'\nkey = "{KEY}"\n')
+    (tree / "new.py").write_text(f'\nkey = "{KEY}"\nurl = "redis://:{"hunter" + "2"}@host"\n')
     subprocess.run(["git", "add", "."], cwd=tree, check=True)
     assert audit_secrets(tree) == 1
-    assert "new.py:2: AWS Access Key" in capsys.readouterr().err
+    found = capsys.readouterr().err
+    assert "new.py:2: AWS Access Key" in found
+    assert "new.py:3: Basic Auth Credentials" in found
+    assert "page.md" not in found
 
 
 def test_what_pip_audit_says_is_read() -> None:
