@@ -26,11 +26,11 @@ def tree(tmp_path: Path) -> Path:
 def test_a_new_secret_fails_and_a_known_example_does_not_wherever_its_line_moves(
     tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tree / "page.md").write_text("postgresql://me:change-me@db/app, or redis://:password@host")
+    (tree / "page.md").write_text("postgresql://me:change-me@db/app, or redis://me:password@host")
     (tree / "old.py").write_text("\n" * 7 + (tree / "old.py").read_text())
     subprocess.run(["git", "add", "."], cwd=tree, check=True)
     assert audit_secrets(tree) == 0
-    (tree / "new.py").write_text(f'\nkey = "{KEY}"\nurl = "redis://:{"hunter" + "2"}@host"\n')
+    (tree / "new.py").write_text(f'\nkey = "{KEY}"\nurl = "redis://me:{"hunter" + "2"}@host"\n')
     subprocess.run(["git", "add", "."], cwd=tree, check=True)
     assert audit_secrets(tree) == 1
     found = capsys.readouterr().err
