@@ -29,6 +29,7 @@ from bench.errors import BenchError
 from bench.figures import conclude, read_targets
 from bench.service import HOURFEED, forget_own_settings
 from demo.postgres import create_database, temporary_postgres
+from demo.scales import SCALES
 from demo.services import hold_redis
 from slates.client import connect
 from slates.generations import list_generations, rollback
@@ -37,6 +38,7 @@ from slates.keys import Keys
 ROOT = Path(__file__).resolve().parent.parent
 _BIN = Path(sys.executable).parent
 _WORKERS, _THREADS, _CONNECTIONS = 2, 4, 8
+_POSTS = SCALES["reference"]["posts"]
 _TEXT_BYTES, _LIMIT = 1_500, 5
 _FLIP_S, _USERS_ASKED = 2.0, 50
 _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1_000.0}
@@ -214,7 +216,7 @@ def world(folder: Path) -> Iterator[World]:
     with temporary_postgres(folder / "postgres") as server_url, hold_redis(folder) as held:
         database_url = create_database(server_url, "serve")
         settings = {"DATABASE_URL": database_url, "REDIS_URL": held.url, "HOURFEED_STATE": str(folder / "state")}
-        _run(["simulate"], settings)
+        _run(["simulate", f"--posts={_POSTS}"], settings)
         for ranker in ("popular_24h", "item_knn_recency"):  # feeds that differ
             _run(["batch", "--force"], {**settings, "HOURFEED_RANKER": ranker})
         with connect(held.url) as redis:

@@ -61,7 +61,9 @@ class ArmsLookup:
 
     def _lookup(self, arm: str) -> Lookup:
         if arm not in self._lookups:
-            lookup = Lookup(self._redis, keys_of_arm(self._keys, arm), circuit=self._circuit)
+            lookup = Lookup(
+                self._redis, keys_of_arm(self._keys, arm), circuit=self._circuit, wire=self._lookups[CONTROL].wire
+            )
             lookup.on_experiment = self._learn
             self._lookups[arm] = lookup
         return self._lookups[arm]

@@ -27,8 +27,9 @@ def encode_slate(post_ids: Iterable[str]) -> bytes:
 def decode_slate(value: bytes) -> list[str]:
     """Read a slate; raise CodecError when `value` is not one."""
     try:
-        words = value.decode("ascii").split(" ") if value else []
-        post_ids = [unescape_id(word) if "%" in word else word for word in words]
+        text = value.decode("ascii")
+        words = text.split(" ") if text else []
+        post_ids = [unescape_id(word) for word in words] if "%" in text else words
     except UnicodeDecodeError as error:
         msg = f"{value[:60]!r} is not a slate; it should hold escaped post ids with spaces between"
         raise CodecError(msg) from error

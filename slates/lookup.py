@@ -4,7 +4,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from redis import Redis
@@ -48,7 +48,8 @@ class Lookup:
 
     A look-up of a user is one round trip: the slate, what the user has acted on since, the live generation's id, and
     the mark of the posts that are taken down. `on_view` is called with every view that is loaded, before it serves;
-    `on_cold`, once at most, for what an earlier process kept, where there is neither Redis nor a view.
+    `on_cold`, once at most, for what an earlier process kept, where there is neither Redis nor a view. `wire` is what
+    another look-up of the same Redis asks by, for one that shares its connections.
     """
 
     def __init__(
@@ -60,9 +61,10 @@ class Lookup:
         circuit: Circuit | None = None,
         on_view: Callable[[View], None] | None = None,
         on_cold: Callable[[], Kept | None] = lambda: None,
+        wire: Wire | None = None,
     ) -> None:
         self._redis = redis
-        self._wire = Wire(redis)
+        self.wire = wire or Wire(redis)
         self._keys = keys
         self._circuit = circuit or Circuit(clock=clock)
         self._on_view = on_view
@@ -83,7 +85,7 @@ class Lookup:
         """Return up to `limit` posts that everybody gets in a bucket; raise NoFeedError likewise."""
 
         def look(view: View) -> tuple[_Found, str | None]:
-            now, _ = read_with_now(self._wire, self._keys)
+            now, _ = read_with_now(self.wire, self._keys)
             return _popular(view, bucket, None, frozenset(), self._blocked.at(now.mark)), now.live
 
         return self._answer(bucket, limit, look)
@@ -96,7 +98,7 @@ class Lookup:
 
         def look(view: View) -> tuple[list[str] | None, str | None]:
             key = self._keys.similar(view.manifest.id, post_id)
-            now, (value,) = read_with_now(self._wire, self._keys, (key, command(b"GET", key.encode()), 1))
+            now, (value,) = read_with_now(self.wire, self._keys, (key, command(b"GET", key.encode()), 1))
             blocked = self._blocked.at(now.mark)
             return None if value is None or post_id in blocked else _without(blocked, decode(value, key)), now.live
 
@@ -109,7 +111,7 @@ class Lookup:
     def blocked(self) -> frozenset[str]:
         """Return the posts that are taken down; while Redis is away, those that were when it was last seen."""
         try:
-            return self._through(lambda: self._blocked.at(read_with_now(self._wire, self._keys)[0].mark))
+            return self._through(lambda: self._blocked.at(read_with_now(self.wire, self._keys)[0].mark))
         except NoFeedError:
             return self._blocked.latest
 
@@ -148,7 +150,7 @@ class Lookup:
 
     def refresh(self) -> Manifest:
         """Ask Redis which generation is live now, and return its manifest; raise NoFeedError when none can be seen."""
-        view = self._through(lambda: self._follow(read_pointer(self._wire, self._keys)))
+        view = self._through(lambda: self._follow(read_pointer(self.wire, self._keys)))
         if view is None:
             raise NoFeedError(_NONE_LIVE)
         return view.manifest
@@ -189,7 +191,7 @@ class Lookup:
 
         `look` says, too, which generation is live by then (None: none is); if another one, it looks there once more.
         """
-        view = self._view or self._follow(read_pointer(self._wire, self._keys))
+        view = self._view or self._follow(read_pointer(self.wire, self._keys))
         for is_last in (False, True):
             if view is None:
                 return None
@@ -215,7 +217,7 @@ class Lookup:
         before = view.previous
         if before is None:
             earlier = OfUser([], None, frozenset())
-            now = Now(read_pointer(self._wire, self._keys), now.mark)
+            now = Now(read_pointer(self.wire, self._keys), now.mark)
         else:
             used_before = closest_bucket(bucket, before)
             now, earlier = self._of_user(before, view.posts_before, user_id, used_before)
@@ -230,7 +232,7 @@ class Lookup:
         return _popular(view, bucket, segment, acted, blocked), now.live
 
     def _of_user(self, manifest: Manifest, posts: Sequence[str], user_id: str, bucket: int) -> tuple[Now, OfUser]:
-        now, of_user = read_of_user(self._wire, self._keys, manifest, posts, user_id, bucket)
+        now, of_user = read_of_user(self.wire, self._keys, manifest, posts, user_id, bucket)
         self.on_experiment(now.experiment)
         return now, of_user
 
@@ -253,7 +255,7 @@ class Lookup:
     def _load(self, live: str) -> None:
         view = load_view(self._redis, self._keys, live, self._view)
         if view is None:  # replaced and unlinked since its id was read, or expired
-            newer = read_pointer(self._wire, self._keys)
+            newer = read_pointer(self.wire, self._keys)
             view = load_view(self._redis, self._keys, newer, self._view) if newer not in (None, live) else None
         if view is None:
             _log.warning("generation %s is live, but its manifest is gone from Redis", live)
@@ -305,8 +307,12 @@ def _popular(view: View, bucket: int, segment: str | None, acted: frozenset[str]
 
 def _cut(view: View, found: _Found, limit: int) -> Feed:
     home = closest_bucket(found.bucket, view.manifest)
-    post_ids = view.ids_from(found.slate, home, found.segment, found.acted, found.blocked)
-    first = list(itertools.islice(post_ids, limit))
+    post_ids: Iterator[str] = view.ids_from(found.slate, home, found.segment, found.acted, found.blocked)
+    first = found.slate[:limit]
+    if found.rung in {"exact", "same_hour"} and len(set(first)) == limit:  # as nearly always: nothing is left to fill
+        post_ids = itertools.islice(post_ids, limit, None)
+    else:
+        first = list(itertools.islice(post_ids, limit))
     of_segment = view.segments.get(found.segment or "", {}).get(home, ())
     return Feed(
         first,

@@ -61,7 +61,7 @@ class PostShelf(Generic[T]):
             if not more:
                 break
             posts |= self.pick(more, may_fetch=feed.rung not in WITHOUT_REDIS)
-        return dict(itertools.islice(posts.items(), limit))
+        return posts if len(posts) <= limit else dict(itertools.islice(posts.items(), limit))
 
     def pick(self, post_ids: list[str], *, may_fetch: bool = True) -> dict[str, T]:
         """Return posts by id, in order, without those that are gone; `may_fetch` off: only what is on the shelf."""

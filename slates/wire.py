@@ -17,6 +17,8 @@ Ready = tuple[str, bytes, int]
 """A key, the commands for it as bytes, and how many replies they get."""
 
 _TRIES = 8
+_KEPT = 32
+"""Connections that are not given back to the pool, which has an end."""
 _MOVING = (AskError, ClusterDownError, TryAgainError, RedisClusterException, RedisConnectionError, RedisTimeoutError)
 """What a cluster answers while slots move or a node is replaced; a MovedError is an AskError."""
 
@@ -81,7 +83,10 @@ class Wire:
             if isinstance(error, RedisConnectionError) and not isinstance(error, RedisTimeoutError):
                 return send(self.redis, batch, tries=tries)
             raise
-        self._idle.append(connection)
+        if len(self._idle) < _KEPT:
+            self._idle.append(connection)
+        else:
+            self.redis.connection_pool.release(connection)
         return replies
 
 
