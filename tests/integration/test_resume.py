@@ -1,6 +1,7 @@
 """A run goes on from the shards of one that was ended in its middle, where and only where it would write the same."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,12 +15,15 @@ from sqlalchemy import Engine, text
 from test_killed_batch import StallingProxy
 
 import batch.slate
+from batch.deadline import StoppedError, Watch
 from batch.pipeline import run_batch
+from batch.run_record import RunRecord
 from batch.settings import BatchSettings
 from demo.parameters import Parameters
 from demo.simulate import simulate
 from slates.generations import list_generations, live_generation
 from slates.keys import Keys
+from slates.last_run import read_last_run
 from slates.manifest import Manifest
 from source.engine import open_engine
 from source.schema import SourceSchema
@@ -215,6 +219,34 @@ def test_what_lies_there_for_long_is_not_gone_on_with(
     left = die(settings, engine, redis_client, 3)
     redis_client.expire(KEYS.generation(left), round(0.89 * 72 * 3600))
     assert run_batch(settings, engine, redis_client, AS_OF, DiesAfter()).resumed == 0
+
+
+class StopsAfter(DiesAfter):
+    """Asks for the run's end once so many shards are written."""
+
+    def __init__(self, watch: Watch, shards: int) -> None:
+        super().__init__()
+        self.watch, self.stops_at = watch, shards
+
+    def stage(self, name: str, done: int, total: int | None) -> None:
+        super().stage(name, done, total)
+        if self.written == self.stops_at:
+            self.watch.end(StoppedError(signal.SIGTERM))
+
+
+def test_a_run_that_is_asked_to_stop_ends_between_two_shards_and_the_next_goes_on(
+    settings: BatchSettings, engine: Engine, redis_client: Redis
+) -> None:
+    watch = Watch()
+    record = RunRecord(settings.state, redis_client, KEYS, "refresh", AS_OF, watch)
+    with pytest.raises(StoppedError), record.kept():
+        run_batch(settings, engine, redis_client, AS_OF, StopsAfter(watch, 3), record=record)
+    told = read_last_run(redis_client, KEYS)
+    assert told is not None
+    assert (told.outcome, told.stage, told.seq) == ("stopped", "publish", 1)
+    assert not redis_client.exists(KEYS.lock)
+    resumed = run_batch(settings, engine, redis_client, AS_OF, DiesAfter())
+    assert 3 <= resumed.resumed <= 5  # two threads may have been at a shard each
 
 
 RUN = "import batch.slate, sys; batch.slate._CELLS = {cells}; from cli.main import run; run()"

@@ -13,6 +13,8 @@ from server.app import create_app
 from server.logs import REQUEST_ID, JsonFormatter
 from server.settings import ServerSettings
 from server.traces import trace_requests
+from slates.keys import Keys
+from slates.last_run import LastRun
 
 QUERY = "/post/recommendations/?id=7&time=2021-12-20T12&limit=2"
 GATE = {
@@ -90,6 +92,20 @@ def test_newer_generations_that_are_blocked_are_counted(client: FlaskClient, ser
     for name, seq, state in (("g0", 0, "blocked"), ("g2", 2, "blocked"), ("g3", 3, "writing")):
         Generation(name, manifest={"seq": seq, "state": state}).publish(redis, live=False)
     assert metrics_of(client)["hourfeed_generations_blocked"] == 1
+
+
+def test_how_the_latest_run_came_out_is_told_once_there_was_one(client: FlaskClient, server: FakeServer) -> None:
+    assert not any(name.startswith("hourfeed_last_run") for name in metrics_of(client))
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    run = LastRun("full", "failed", "worker-1", 7, at, at, at + timedelta(seconds=90), "train", "no memory", failures=3)
+    FakeRedis(server=server).hset(Keys().last_run, items=[part for pair in run.to_hash().items() for part in pair])
+    found = metrics_of(client)
+    assert found["hourfeed_last_run_failures"] == 3
+    assert found["hourfeed_last_run_begun_timestamp_seconds"] == at.timestamp()
+    assert found["hourfeed_last_run_ended_timestamp_seconds"] == at.timestamp() + 90
+    assert found['hourfeed_last_run_info{outcome="failed",run="full",stage="train"}'] == 1
+    FakeRedis(server=server).hset(Keys().last_run, "failures", "many")
+    assert not any(name.startswith("hourfeed_last_run") for name in metrics_of(client))
 
 
 def test_failures_of_redis_are_counted_and_metrics_are_told_without_it(client: FlaskClient, server: FakeServer) -> None:
