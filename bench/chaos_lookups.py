@@ -21,6 +21,7 @@ from slates.standing import read_live_id
 THREADS = 2
 PAUSE_S = 0.005
 _ON_ONE_CONNECTION = 50
+_EXAMPLES = 5
 _SETTLE_S = 2.5
 """After a fault: a server's pause before it asks Redis again, and its own look at the live generation."""
 _FOLLOWS_WITHIN_S = 1.0
@@ -127,7 +128,8 @@ class LookUps:
             if status != http.HTTPStatus.OK:
                 return "lost", "none", f"{status} {body[:200]!r}"
             rung, generation = headers["X-Hourfeed-Rung"], headers["X-Hourfeed-Generation"]
-            return self._judge(user_id, rung, generation, body), rung, generation
+            outcome = self._judge(user_id, rung, generation, body)
+            return outcome, rung, generation if outcome == "right" else f"{generation} {body[:1_000]!r}"
         raise AssertionError("the loop returns")
 
     def _judge(self, user_id: str, rung: str, generation: str, body: bytes) -> str:
@@ -156,8 +158,8 @@ class LookUps:
                 return
             self.seen.rungs[rung] += 1
             self.seen.seconds.append(seconds)
-            if outcome != "right" and len(self.seen.examples) < 20:
-                self.seen.examples.append(told)
+            if outcome != "right" and self.seen.outcomes[outcome] <= _EXAMPLES:
+                self.seen.examples.append(f"{time.strftime('%H:%M:%S')} {told}")
 
 
 def _pointer(redis: Redis) -> str | None:

@@ -8,11 +8,13 @@ state folder must not creep.
 import contextlib
 import http.client
 import itertools
+import json
 import math
 import re
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -41,6 +43,7 @@ _BEFORE_D = 6
 _POSTS_IN_30_DAYS = 800
 _POSTS = 100
 """In the table of posts, the newest: always as many, so that what grows is not the catalogue."""
+_FOLLOWS_WITHIN_S = 1.0
 _ASKED = 40
 """Feeds, and as many answers that need no Redis, after each run."""
 _SETTLED_D, _WEEK = 2, 7
@@ -77,6 +80,7 @@ class Days:
     hours: list[Hour] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     not_exact: int = 0
+    rungs: Counter[str] = field(default_factory=Counter)
     events: int = 0
     event_log_bytes: int = 0
     models: int = 0
@@ -144,6 +148,7 @@ def figures(seen: Days) -> dict[str, float]:
         "run_median_s": round(statistics.median(hour.run_s for hour in seen.hours), 2),
         "lookups.n": sum(len(hour.feed_s) for hour in seen.hours),
         "lookups.not_exact": seen.not_exact,
+        **{f"lookups.rung.{rung}": count for rung, count in sorted(seen.rungs.items())},
         "event_log.events": seen.events,
         "event_log.bytes_per_event": round(seen.event_log_bytes / max(1, seen.events), 1),
         "state.models": seen.models,
@@ -247,7 +252,13 @@ def _written(moment: datetime) -> str:
 
 @contextlib.contextmanager
 def _server(redis_url: str, folder: Path) -> Iterator[Server]:
-    settings = {"HOURFEED_WORKERS": "1", "HOURFEED_LOG_LEVEL": "error", "HOURFEED_STATE": str(folder / "web")}
+    # A longer time-out, as one that passes because the machine is busy would count as a fault.
+    settings = {
+        "HOURFEED_REDIS_TIMEOUT_S": "5",
+        "HOURFEED_WORKERS": "1",
+        "HOURFEED_LOG_LEVEL": "error",
+        "HOURFEED_STATE": str(folder / "web"),
+    }
     with served(gunicorn_hourfeed(), "/healthz", REDIS_URL=redis_url, HOURFEED_FRESH_FOR_H="1e6", **settings) as server:
         yield server
 
@@ -278,13 +289,18 @@ def _ask(
     live = live_generation(redis, _KEYS)
     feed_s, bare_s = [], []
     with contextlib.closing(open_connection(server.url)) as connection:
-        get(connection, "/healthz")
+        # While one of its threads loads a generation, the others go on with the one before.
+        deadline = time.monotonic() + _FOLLOWS_WITHIN_S
+        while live is not None and json.loads(get(connection, "/readyz")[2])["generation"] != live.id:
+            if time.monotonic() > deadline:
+                break
         for user in users:
             path = f"/post/recommendations/?limit=5&time={now:%Y-%m-%dT%H:%M}&id={user}"
             taken, (status, headers, body) = _timed(connection, path)
             feed_s.append(taken)
             bare_s.append(_timed(connection, "/healthz")[0])
             rung, generation = headers["X-Hourfeed-Rung"], headers["X-Hourfeed-Generation"]
+            seen.rungs[rung] += 1
             right = status == http.HTTPStatus.OK and rung == "exact" and live is not None and generation == live.id
             seen.not_exact += not (right and len(re.findall(rb'"id":', body)) == 5)
     return feed_s, bare_s
