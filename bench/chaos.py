@@ -34,7 +34,7 @@ from slates.generations import list_generations
 KILLS, FAULTS_WANTED = 300, 105
 _FAULT_S = (0.2, 0.9)
 _STAGES = ("before_writing", "while_writing", "after_the_flip")
-_OUTCOMES = ("right", "mixed", "partial", "lost", "low_rung", "stale", "asked_again")
+_OUTCOMES = ("right", "with_gaps", "mixed", "partial", "lost", "low_rung", "stale", "asked_again")
 MAY_LAST = {
     *(KEYS.current, KEYS.generations, KEYS.seq, KEYS.blocked, KEYS.blocked_mark, KEYS.arms, KEYS.experiment),
     *(KEYS.experiments, KEYS.exposures, KEYS.events, KEYS.erased, KEYS.last_run),

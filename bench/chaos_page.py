@@ -47,6 +47,7 @@ def chaos_blocks(figures: Figures) -> dict[str, str]:
         "… that failed": "following.failed",
         "… that published something else than an undisturbed run": "following.not_whole",
         "feeds asked for": "lookups.n",
+        "… with a next post of the slate for one whose text could not be read": "lookups.with_gaps",
         "… mixed of two generations": "lookups.mixed",
         "… shorter than asked": "lookups.partial",
         "… not answered": "lookups.lost",

@@ -61,8 +61,7 @@ _SMALL = {
 class Expected:
     """What a run of one input publishes, and the seconds that it takes.
 
-    feeds : user → first LIMIT posts of the bucket that is asked for. popular : those of the popular slate. segments :
-    those of each segment's.
+    feeds : user → slate of the bucket that is asked for. popular, segments : those slates of that bucket.
     """
 
     digests: Digests
@@ -254,8 +253,8 @@ def _expected(redis: Redis, live: Manifest, seconds: float) -> Expected:
     digests = digest_slates(redis, KEYS, live.id)
     bucket = bucket_field(bucket_of(asked_at()))
 
-    def first(key: str) -> list[str]:
-        return decode_slate(cast("bytes | None", redis.hget(key, bucket)) or b"")[:LIMIT]
+    def slate(key: str) -> list[str]:
+        return decode_slate(cast("bytes | None", redis.hget(key, bucket)) or b"")
 
     users = sorted(name.removeprefix("user:") for name in digests if name.startswith("user:"))
     segments = [name for name in digests if name.startswith("segment:")]
@@ -263,9 +262,9 @@ def _expected(redis: Redis, live: Manifest, seconds: float) -> Expected:
     chosen = random.Random(0).sample(users, _USERS_ASKED)  # noqa: S311 - no secret
     return Expected(
         digests,
-        {user: first(f"{stem}:user:{user}") for user in chosen},
-        first(KEYS.popular(live.id)),
-        [first(f"{stem}:{segment}") for segment in segments],
+        {user: slate(f"{stem}:user:{user}") for user in chosen},
+        slate(KEYS.popular(live.id)),
+        [slate(f"{stem}:{segment}") for segment in segments],
         seconds,
     )
 
