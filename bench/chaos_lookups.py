@@ -27,7 +27,7 @@ _SETTLE_S = 2.5
 _FOLLOWS_WITHIN_S = 1.0
 """Within this a server follows the pointer: while one thread loads a new generation, the others serve the old one."""
 _WHOLE = {"right", "with_gaps"}
-"""The latter while something is spoiled: posts whose texts could not be read then are left out, and the next stand in."""
+"""The latter while something is spoiled: posts whose texts cannot be read then are left out, and the next stand in."""
 _OF_USER = {"exact", "same_hour", "previous"}
 
 
