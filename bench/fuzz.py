@@ -7,6 +7,7 @@ not as declared.
 
 import argparse
 import collections
+import math
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -118,17 +119,19 @@ def _publish(redis_url: str) -> None:
 
 
 def fuzz(app: Flask, requests: int, random_seed: int = 0) -> tuple[collections.Counter[str], list[str]]:
-    """Send about so many requests, as many to each operation; return statuses by operation, and what is wrong."""
+    """Send at least so many requests, as many to each operation; return statuses by operation, and what is wrong."""
     schema: Any = schemathesis.openapi.from_wsgi("/v1/openapi.json", app)
     operations = [found.ok() for found in schema.get_all_operations()]
     statuses: collections.Counter[str] = collections.Counter()
     failures: list[str] = []
     with_input = [found for found in operations if found.definition.raw.keys() & {"parameters", "requestBody"}]
-    each = max(1, requests // (2 * len(with_input)))
-    for operation in operations:
-        takes_input = operation in with_input
-        for mode in schemathesis.GenerationMode if takes_input else [schemathesis.GenerationMode.POSITIVE]:
-            _fuzz_one(operation, mode, each if takes_input else 1, random_seed, statuses, failures)
+    while statuses.total() < requests:  # more than once: some operations have few different requests
+        each = math.ceil((requests - statuses.total()) / (2 * len(with_input)))
+        for operation in operations:
+            takes_input = operation in with_input
+            for mode in schemathesis.GenerationMode if takes_input else [schemathesis.GenerationMode.POSITIVE]:
+                _fuzz_one(operation, mode, each if takes_input else 1, random_seed, statuses, failures)
+        random_seed += 1
     return statuses, failures
 
 

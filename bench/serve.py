@@ -40,6 +40,7 @@ _BIN = Path(sys.executable).parent
 _WORKERS, _THREADS, _CONNECTIONS = 2, 4, 8
 _POSTS = SCALES["reference"]["posts"]
 _TEXT_BYTES, _LIMIT = 1_500, 5
+_TRIES, _UNEVEN, _OTHERS_S = 5, 0.7, 5
 _FLIP_S, _USERS_ASKED = 2.0, 50
 _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1_000.0}
 _LUA = """\
@@ -66,7 +67,7 @@ def read_wrk(said: str) -> Load:
     """Read what `wrk --latency` prints."""
 
     def latency(share: str) -> float:
-        found = re.search(rf"^\s+{share}%\s+([\d.]+)(us|ms|s)$", said, re.MULTILINE)
+        found = re.search(rf"^\s+{share}%\s+([\d.]+)(us|ms|s) *$", said, re.MULTILINE)
         if found is None:
             msg = f"wrk told no latency at {share} %:\n{said}"
             raise BenchError(msg)
@@ -100,11 +101,34 @@ class Server:
     pid: int
     ready_s: float
 
+    def workers(self) -> list[str]:
+        """Return the ids of its workers' processes."""
+        return Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+
+    def cpu_s(self) -> dict[str, float]:
+        """Return the processor time that each worker has taken, by its id."""
+        stats = {pid: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self.workers()}
+        return {pid: (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK") for pid, stat in stats.items()}
+
     def worker_mb(self) -> float:
         """Return the memory of its largest worker, in MB: resident, what it shares with others included."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        sizes = [Path(f"/proc/{child}/status").read_text() for child in children]
+        sizes = [Path(f"/proc/{child}/status").read_text() for child in self.workers()]
         return max(int(re.findall(r"VmRSS:\s+(\d+)", size)[0]) for size in sizes) / 1024
+
+
+def load_evenly(server: Server, path: str, seconds: int, script: Path | None = None) -> tuple[Load, float]:
+    """Ask a server under gunicorn for some seconds; return what wrk saw, and its workers' CPU microseconds a request.
+
+    A connection stays with the worker that has accepted it. Where by chance one worker does nearly all the work, so
+    that a core is left idle, it is asked once more, over new connections; a few times at most.
+    """
+    for _ in range(_TRIES):
+        before = server.cpu_s()
+        found = load(f"{server.url}{path}", seconds, script)
+        spent = [cpu_s - before.get(pid, 0.0) for pid, cpu_s in server.cpu_s().items()]
+        if max(spent) <= _UNEVEN * sum(spent):
+            break
+    return found, sum(spent) / (found.per_s * seconds) * 1e6
 
 
 @contextlib.contextmanager
@@ -168,30 +192,36 @@ def uvicorn(app: str) -> list[str]:
 def measure(world: "World", seconds: int, rounds: int) -> dict[str, float]:
     """Return the figures: hello and the server in turn, then the others once each."""
     settings = {"REDIS_URL": world.redis_url, "HOURFEED_WORKERS": str(_WORKERS), "HOURFEED_THREADS": str(_THREADS)}
-    hello, ours = [], []
+    hello: list[Load] = []
+    ours: list[Load] = []
+    hello_us: list[float] = []
+    ours_us: list[float] = []
     with served(gunicorn_hello(), "/hello") as bare, served(gunicorn_hourfeed(), "/healthz", **settings) as server:
         for at in range(rounds + 1):  # the first warms up
-            loads = load(f"{bare.url}/hello", seconds), load(server.url, seconds, world.script)
+            loads = load_evenly(bare, "/hello", seconds), load_evenly(server, "", seconds, world.script)
             if at:
-                hello.append(loads[0])
-                ours.append(loads[1])
+                for kept, costs, (found, cpu_us) in zip((hello, ours), (hello_us, ours_us), loads, strict=True):
+                    kept.append(found)
+                    costs.append(cpu_us)
         megabytes, ready_s = server.worker_mb(), server.ready_s
     others = {}
     for name in ("popular", "scoring"):
         path = f"/post/recommendations/?id={world.user_ids[0]}"
         with served(uvicorn(name), path, DATABASE_URL=world.database_url) as other:
-            others[name] = load(other.url, seconds, world.script)
+            others[name] = load(other.url, max(seconds, _OTHERS_S), world.script)
     speed = statistics.median(one.per_s for one in ours)
     p99 = statistics.median(one.p99_ms for one in ours)
     figures = {
         "hourfeed.requests_per_s": speed,
         "hourfeed.p50_ms": statistics.median(one.p50_ms for one in ours),
         "hourfeed.p99_ms": p99,
+        "hourfeed.cpu_us": statistics.median(ours_us),
         "hourfeed.failed": sum(one.failed for one in ours),
         "hourfeed.start_s": ready_s,
         "hourfeed.worker_mb": megabytes,
         "hello.requests_per_s": statistics.median(one.per_s for one in hello),
         "hello.p99_ms": statistics.median(one.p99_ms for one in hello),
+        "hello.cpu_us": statistics.median(hello_us),
         "of_hello": statistics.median(a.per_s / b.per_s for a, b in zip(ours, hello, strict=True)),
         "p99_of_hello": p99 / statistics.median(one.p99_ms for one in hello),
     }

@@ -19,6 +19,7 @@ Transfer/sec:      5.00MB
 
 def test_what_wrk_prints_is_read_in_milliseconds() -> None:
     assert read_wrk(SAID) == Load(1234.56, 0.812, 1250.0, 3)
+    assert read_wrk(SAID.replace("1.25s", "1.25s ")) == read_wrk(SAID)  # so that columns are as wide as with ms
     assert read_wrk(SAID.replace("  Non-2xx or 3xx responses: 3\n", "")).failed == 0
 
 
