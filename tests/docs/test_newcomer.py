@@ -19,6 +19,7 @@ from sqlalchemy import make_url
 
 QUICK = {"HOURFEED_TREES": "5", "HOURFEED_TRAIN_GROUPS": "300", "HOURFEED_GATE_DAYS": "0", "HOURFEED_WORKERS": "1"}
 CONNECT = ROOT / "docs/connect.md"
+SECTIONS = ("news", "sport")
 SHOWN_USER = UUID("0b6f8a3e-6d0f-4c39-9b1f-5f5d0d6f2a11")
 """The one whom the page shows."""
 
@@ -58,13 +59,13 @@ def own_database(postgres_url: str) -> Iterator[tuple[str, list[UUID], dict[UUID
     articles = [UUID(int=random.getrandbits(128), version=4) for _ in range(40)]
     now = datetime.now(UTC)
     members = [(str(user), ("NL", "DE")[n % 2], 1960 + n, n % 3 == 0, None, now) for n, user in enumerate(users)]
-    posts = [(str(post), f"Article {n}", "news", None, None, False) for n, post in enumerate(articles)]
+    posts = [(str(post), f"Article {n}", SECTIONS[n % 2], None, None, False) for n, post in enumerate(articles)]
     deeds, liked = [], {user: set[UUID]() for user in users}
-    for user in users:
-        for post in random.sample(articles, 12):
-            at = now - timedelta(minutes=random.randrange(1, 48 * 60))
+    for n, user in enumerate(users):  # every other one likes news, the others sport, so a ranker can tell them apart
+        for place in random.sample(range(len(articles)), 16):
+            at, post = now - timedelta(minutes=random.randrange(1, 48 * 60)), articles[place]
             deeds.append((at, str(user), str(post), "seen"))
-            if random.random() < 0.4:
+            if place % 2 == n % 2:
                 deeds.append((at + timedelta(seconds=20), str(user), str(post), "liked"))
                 liked[user].add(post)
     with contextlib.closing(psycopg2.connect(owner_url)) as connection, connection, connection.cursor() as cursor:
@@ -96,7 +97,7 @@ def test_connect_leads_from_a_postgres_with_other_names_and_uuids_to_feeds(
     asked = [form for user in users[:10] for form in (str(user), str(user).upper())]
     address = f"http://127.0.0.1:{port}/post/recommendations/?limit=5&id="
     asks = [f"curl -w '\\nrung %header{{x-hourfeed-rung}}\\n' '{address}{identifier}'" for identifier in asked]
-    place = make_place(tmp_path / "checkout", HOURFEED_PORT=str(port), **QUICK)
+    place = make_place(tmp_path / "checkout", HOURFEED_PORT=str(port), **QUICK | {"HOURFEED_TREES": "40"})
     (place.folder / "hourfeed.toml").write_text(golden(CONNECT, "hourfeed.toml"))
     printed = place.run([*steps, *asks])
 
