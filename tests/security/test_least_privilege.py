@@ -25,11 +25,13 @@ from demo.services import redis_binary
 from server.app import create_app
 from server.settings import ServerSettings
 from slates.client import RedisError, connect
+from slates.diff import compare
 from slates.erase import erase_user
 from slates.export import export_generation
 from slates.generations import live_generation, rollback
 from slates.keys import Keys
 from slates.restore import Archive, Target, import_generation
+from slates.sample import sample_users
 from source.drained import DrainTarget
 from source.engine import open_engine
 from source.erase import delete_rows_of
@@ -179,6 +181,10 @@ def test_batch_server_drain_and_erasure_each_work_with_no_more_rights_than_the_e
     with acl.client("export") as redis:
         summary = export_generation(redis, KEYS, tmp_path / "export", Nobody(), with_blocked=True)
         assert summary.counts["user"] == 2
+        before = live_generation(redis, KEYS)
+        assert before is not None
+        users = sample_users(redis, KEYS, before.id, 10)
+        assert compare(redis, KEYS, before, before, users).users == 2  # as `hourfeed diff` does
     with acl.client("worker") as redis:
         target = Target(redis, KEYS, ttl_s=3_600, keep=3)
         assert import_generation(target, Archive.check(tmp_path / "export"), Nobody()).users == 3
