@@ -8,6 +8,7 @@ from io import BufferedReader
 RECORD_BYTES = 1 << 20
 """A record longer than this, and so any field, is bad."""
 _BLOCK_BYTES = 1 << 16
+_EMPTY = (b"\n", b"\r\n")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -33,11 +34,18 @@ class CsvLines:
         """Return the first line's number, the lines and all fields of the next block, if it can simply be split.
 
         That is several times as quick as csv.reader. A block with a quote, a flaw or a row of another width is
-        queued, to be read line by line.
+        queued, to be read line by line. Empty lines where a record may begin are passed over: a file can hold millions.
         """
+        self.begin_record()
+        while self._queue and self._queue[0] in _EMPTY:
+            self._queue.popleft()
+            self._number += 1
         if self._queue:
             return None
         block = self._read_block()
+        while block and not block.replace(b"\r\n", b"\n").strip(b"\n"):
+            self._number += block.count(b"\n")
+            block = self._read_block()
         lines = block.removesuffix(b"\n").split(b"\n")
         fields = _split_plainly(block, len(lines), width)
         if fields is None:

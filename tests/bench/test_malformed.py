@@ -30,9 +30,8 @@ def _dies(pipe: Any, folder: Path) -> None:
 
 def test_a_process_that_dies_or_hangs_is_counted_and_replaced(tmp_path: Path) -> None:
     cases = iter([("csv", seed) for seed in (2, 0, 2, 1, 2)])
-    outcomes = drive(cases, 1, tmp_path, _dies, hang_s=0.5)
+    outcomes = drive(cases, 1, tmp_path, _dies, hang_s=0.2)
     assert dict(outcomes.by_kind) == {("csv", "crash"): 1, ("csv", "hang"): 1, ("csv", "loaded"): 3}
-    assert outcomes.bad == [
-        "crash: --only csv --seed 0: the process ended with -11",
-        "hang: --only csv --seed 1: no answer within 0.5 s",
-    ]
+    crash, hang = outcomes.bad
+    assert crash == "crash: --only csv --seed 0: the process ended with -11"
+    assert hang.startswith("hang: --only csv --seed 1: no answer after ")
