@@ -35,8 +35,7 @@ def input_digest(
     for name, array in _arrays(tables):
         total.update(f"{name} {array.dtype} {array.shape}\n".encode())
         if array.dtype.kind == "O":
-            for text in array.tolist():
-                total.update(repr(text).encode())
+            total.update("\n".join(map(repr, array.tolist())).encode())
         else:
             total.update(np.ascontiguousarray(array).data)
     return total.hexdigest()
