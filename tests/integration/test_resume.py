@@ -1,6 +1,7 @@
 """A run goes on from the shards of one that was ended in its middle, where and only where it would write the same."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,10 +63,20 @@ def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch.slate, "_CELLS", SMALL)
 
 
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with a small simulated network."""
+    folder = tmp_path_factory.mktemp("network")
+    engine = open_engine(f"sqlite:///{folder / 'hourfeed.db'}", folder)
+    simulate(Parameters(users=200, posts=400, days=5, end=AS_OF), engine, SourceSchema(), folder)
+    engine.dispose()
+    return folder / "hourfeed.db"
+
+
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
+def engine(network: Path, tmp_path: Path) -> Iterator[Engine]:
+    shutil.copy(network, tmp_path)
     engine = open_engine(f"sqlite:///{tmp_path / 'hourfeed.db'}", tmp_path)
-    simulate(Parameters(users=200, posts=400, days=5, end=AS_OF), engine, SourceSchema(), tmp_path)
     yield engine
     engine.dispose()
 
