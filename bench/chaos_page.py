@@ -52,7 +52,7 @@ def chaos_blocks(figures: Figures) -> dict[str, str]:
         "… shorter than asked": "lookups.partial",
         "… not answered": "lookups.lost",
         "… of a lower rung than need be": "lookups.low_rung",
-        "… of an older generation than need be": "lookups.stale",
+        "… of the generation before, over a second after the flip": "lookups.stale",
         "keys without a TTL but the contract's few, at the end": "keys.without_ttl_but_the_few",
     }
     rows = [[label, f"{figures.get(name, 0):,.0f}"] for label, name in labels.items()]
