@@ -28,7 +28,8 @@ from slates.whole import read_list_of_posts, read_users
 SAMPLE = 1_000
 """Users whose slates are looked at: a share of them is then known within 3 %."""
 _AT_ONCE = 100
-_FEWEST_USERS = 20
+_FEWEST = 20
+"""Users, or rows of a kind: of fewer a share tells nothing."""
 _MANY_MORE = 2
 _NEAR_S = 6 * HOUR_S
 """Churn is judged between runs so near to each other: what is served changes with the hours anyway."""
@@ -120,7 +121,7 @@ def _left(rows: Mapping[str, int], before: Mapping[str, int], apart: Difference)
     """
     left = {name: round(count / before[name], 4) for name, count in rows.items() if before.get(name)}
     asked, n_before, n_now = apart.users + apart.only_after, before["users"], rows["users"]
-    if asked >= _FEWEST_USERS and 0 < n_now <= _MANY_MORE * n_before:
+    if asked >= _FEWEST and 0 < n_now <= _MANY_MORE * n_before:
         left["same_users"] = round(apart.users / asked * n_now / n_before, 4)
     return left
 
@@ -158,11 +159,16 @@ def _broken(
         yield "alike", f"{said} {manifest.ranker} (at most {settings.guard_alike:.0%} may)"
     if live is None or "against" not in found:
         return
-    lost = {name: share for name, share in found["left"].items() if share < settings.guard_rows}
+    before = _rows_of(live)
+    lost = {
+        name: share
+        for name, share in found["left"].items()
+        if share < settings.guard_rows and before.get(name, before["users"]) >= _FEWEST
+    }
     if lost:
         said = " and ".join(f"{share:.1%} of the {_WORDS[name]}" for name, share in lost.items())
         yield "rows", f"{said} of the live generation are left (at least {settings.guard_rows:.0%} must be)"
-    if found["compared"] < _FEWEST_USERS or "churn" not in found or manifest.ranker != live.ranker:
+    if found["compared"] < _FEWEST or "churn" not in found or manifest.ranker != live.ranker:
         return  # another ranker is meant to show other posts
     near = (manifest.as_of - live.as_of).total_seconds() <= _NEAR_S
     if near and found["churn"] > settings.guard_churn:

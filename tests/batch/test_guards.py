@@ -51,7 +51,8 @@ GOOD = {
 
 
 def manifests(guards: dict[str, Any], **changes: Any) -> tuple[Manifest, Manifest]:
-    live = manifest_of(Generation("before", manifest={"as_of": AS_OF, "ranker": "lightgbm"}))
+    about = {"as_of": AS_OF, "ranker": "lightgbm", "guards": {"rows": GOOD["rows"]}}
+    live = manifest_of(Generation("before", manifest=about))
     about = {"as_of": AS_OF + timedelta(hours=1), "ranker": "lightgbm", "guards": {**GOOD, **guards}, **changes}
     return live, manifest_of(Generation("after", manifest=about))
 
@@ -92,6 +93,13 @@ def test_several_guards_are_all_named() -> None:
     both = broken({"left": {"users": 0.1, "events": 0.2}})["rows"]
     assert "10.0% of the users" in both
     assert "20.0% of the events" in both
+
+
+def test_of_few_rows_any_part_may_go() -> None:
+    live, manifest = manifests({"left": {"users": 0.5, "same_users": 0.5, "events": 0.5}})
+    live = replace(live, guards={"rows": {"users": 19, "events": 20}})
+    said = broken_guards(SETTINGS, live, manifest, chosen_by_gate=False)["rows"]
+    assert said.startswith("50.0% of the events of the live generation are left")
 
 
 def test_nearly_everybody_alike_stops_a_ranker_that_should_tell_users_apart() -> None:
