@@ -52,7 +52,7 @@ def _wrong_in(manifest: Manifest) -> str:
         return f"{manifest.hours} buckets of {manifest.top_n} posts"
     if not all(0 <= getattr(manifest, name) <= _MOST_COUNT for name in _COUNTS):
         return "a count is out of bounds"
-    if {manifest.user_id_type, manifest.post_id_type} - {"integer", "string"}:
+    if {manifest.user_id_type, manifest.post_id_type} - {"integer", "string", "uuid"}:
         return "a type of ids"
     if manifest.run not in {"", "full", "refresh"}:
         return "run"

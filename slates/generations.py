@@ -103,7 +103,9 @@ def rollback(redis: Redis, keys: Keys, to: str | None = None) -> Manifest:
         if target_id == live_id:
             return target
         pipeline.multi()
-        pipeline.hset(keys.generation(target_id), "state", "live")
+        # A candidate has followed nothing yet; what it takes the place of must stay to go back to.
+        follows = live_id if target.state == "candidate" else target.previous
+        pipeline.hset(keys.generation(target_id), mapping={"state": "live", "previous": follows})
         if live.state:
             pipeline.hset(keys.generation(live_id), "state", "rolled_back")
         pipeline.set(keys.current, target_id)
@@ -112,7 +114,7 @@ def rollback(redis: Redis, keys: Keys, to: str | None = None) -> Manifest:
         except WatchError as error:
             msg = "nothing was rolled back: a run published at the same instant; see `hourfeed status`, then try again"
             raise SlatesError(msg) from error
-    return replace(target, state="live")
+    return replace(target, state="live", previous=follows)
 
 
 def release(redis: Redis, keys: Keys, generation: str) -> Manifest:

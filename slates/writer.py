@@ -133,10 +133,14 @@ class GenerationWriter:
     def block(self, manifest: Manifest) -> Manifest:
         """Keep the generation from readers, for a look until its TTL ends; StaleRunError when the lock is lost."""
         blocked = replace(manifest, state="blocked")
-        self._lock.check()
-        with refusal_explained(), control(self._redis, self._keys).pipeline() as pipeline:
+
+        def keep(pipeline: Any) -> None:
+            self._lock.guard(pipeline)  # a newer run may have gone on with this generation, and made it live
+            pipeline.multi()
             _queue_manifest(pipeline, self._keys, blocked, self._ttl_s)
             pipeline.execute()
+
+        self._in_turn(keep, f"{self._keys.lock} changed again and again")
         return blocked
 
     def flip(self, manifest: Manifest) -> Manifest:
