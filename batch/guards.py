@@ -21,6 +21,7 @@ from batch.slate import ActedOn
 from batch.tables import HOUR_S, Users, is_number
 from slates.diff import Difference, compare
 from slates.errors import CodecError
+from slates.experiment import CANARY
 from slates.keys import Keys
 from slates.manifest import Manifest
 from slates.whole import read_list_of_posts, read_users
@@ -179,12 +180,16 @@ def _broken(
         yield "coverage", f"{said} (at least {settings.guard_coverage:.0%} must be)"
 
 
-def refusal(generation: str, live: Manifest | None, broken: Mapping[str, str]) -> BlockedError:
+def refusal(generation: str, live: Manifest | None, broken: Mapping[str, str], arm: str | None = None) -> BlockedError:
     """Return the error that ends a run whose generation is blocked."""
     look = f"`hourfeed diff {live.id} {generation}`" if live else "`hourfeed status`"
     settings = ", ".join(f"guard_{name}" for name in broken)
+    of_arm = f" --arm {arm}" if arm else ""
+    # A canary begins with its share of the users, which release does not know.
+    serve = "" if arm == CANARY else f"serve it with `hourfeed release {generation}{of_arm}`, "
+    again = " --canary SHARE" if arm == CANARY else of_arm
     return BlockedError(
         f"generation {generation} is blocked, and what was live stays: {'; '.join(broken.values())}. Look at it with "
-        f"{look}, serve it with `hourfeed release {generation}`, publish whatever a run makes with `hourfeed batch "
-        f"--force`, or change the limits: {settings}"
+        f"{look}, {serve}publish whatever a run makes with `hourfeed batch{again} --force`, or change the limits: "
+        f"{settings}"
     )

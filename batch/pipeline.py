@@ -215,13 +215,22 @@ def run_batch(
             )
         except BlockedError:
             settle(redis, keys, erased, tables.users.ids)  # it may be released, so it must not hold the erased either
+            _clean(settings, report)
             raise
+        if record is not None:
+            record.published(live)  # at once: however the rest ends, readers have it
+        keep, at_once = settings.keep_generations, settings.publish_batch
+        publish.unlink_old(redis, keys, keep, tables, history.segments.names, at_once)
         still_known = settle(redis, keys, erased, tables.users.ids)
         if still_known:
             report.note(f"{len(still_known)} erased users are in the database still, so that they will come back")
-        for trouble in clean_state(settings.state, time.time()):
-            report.note(trouble)
+        _clean(settings, report)
         return live
+
+
+def _clean(settings: BatchSettings, report: Report) -> None:
+    for trouble in clean_state(settings.state, time.time()):
+        report.note(trouble)
 
 
 def _enter(stage: str, watch: Watch, record: RunRecord | None) -> None:
@@ -474,7 +483,7 @@ def _publish(
     *,
     force: bool,
 ) -> Manifest:
-    view, keys, keep = ranked.view, keys_of(redis, settings.prefix, settings.arm), settings.keep_generations
+    view, keys = ranked.view, keys_of(redis, settings.prefix, settings.arm)
     tables = view.history.tables
     chunks = chunks_of(view, settings.hours, settings.top_n)
     digest = input_digest(settings, tables, ranked.ranker, ranked.model.digest if ranked.model else "", chunks)
@@ -547,14 +556,12 @@ def _publish(
     told = {"broken": list(broken), "forced": force} if broken else {}
     finished = replace(finished, guards={**finished.guards, **told}, seconds=dict(clock.seconds))
     if broken and not force:
-        writer.block(finished)
-        raise refusal(manifest.id, before, broken)
+        writer.hold(replace(finished, state="blocked"))
+        raise refusal(manifest.id, before, broken, settings.arm)
     for name, said in broken.items():
         report.note(f"published all the same, as forced, though the guard {name} says: {said}")
     with clock.stage("flip"):
-        live = writer.flip(finished)
-    publish.unlink_old(redis, keys, keep, tables, shared.segment_names, settings.publish_batch)
-    return live
+        return writer.flip(finished)
 
 
 def _to_compare_with(redis: Redis, keys: Keys, report: Report) -> Manifest | None:

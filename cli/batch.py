@@ -161,7 +161,7 @@ def publish_once(
             with record.kept():
                 if refresh:
                     model_path = model_in_use(settings, live_generation(redis, keys), as_of)
-                manifest = run_batch(
+                return run_batch(
                     settings,
                     engine,
                     redis,
@@ -174,8 +174,6 @@ def publish_once(
                     record=record,
                     tick=tick,
                 )
-                record.published(manifest)
-                return manifest
     finally:
         engine.dispose()
 

@@ -5,6 +5,7 @@ import click
 from batch.settings import BatchSettings
 from cli.context import open_redis, read_settings
 from slates.cluster import keys_of
+from slates.experiment import CANARY
 from slates.generations import release
 
 
@@ -16,6 +17,8 @@ def command(generation: str, arm: str | None) -> None:
 
     Look at it first with `hourfeed diff GENERATION`; `hourfeed rollback` undoes it.
     """
+    if arm == CANARY:
+        raise click.UsageError("a canary begins with a share of the users: `hourfeed batch --canary SHARE --force`")
     settings = read_settings(BatchSettings)
     with open_redis(settings, only_look=True) as redis:
         live = release(redis, keys_of(redis, settings.prefix, arm), generation)

@@ -141,7 +141,9 @@ class _Runs:
         """Run `hourfeed batch` to its end, and return its exit status."""
         moments = ["--tick", due.tick.isoformat(), "--as-of", as_of.isoformat()]
         options = [*(["--refresh"] if due.kind == "refresh" else []), *(["--arm", arm] if arm else [])]
-        process = subprocess.Popen([sys.executable, "-m", "cli", "batch", *moments, *options])  # noqa: S603 - ours
+        command = [sys.executable, "-m", "cli", "batch", *moments, *options]
+        # In a session of its own: a signal to all processes of a terminal would reach it twice, and twice is at once.
+        process = subprocess.Popen(command, start_new_session=True)  # noqa: S603 - our own program
         self._heard.when_ended(process)
         limit_s = self._settings.deadlines.get(WHOLE, threading.TIMEOUT_MAX / 2) + GRACE_S + _AFTER_GRACE_S
         deadline = time.monotonic() + limit_s
@@ -169,7 +171,8 @@ class _Runs:
 def _missed(redis: Redis, keys: Keys, triggers: dict[Run, Any], now: datetime) -> dict[Run, datetime]:
     """Return the latest tick of each kind whose runs were missed."""
     try:
-        published = [manifest for manifest in list_generations(redis, keys) if manifest.built_at]
+        made = list_generations(redis, keys)
+        published = [manifest for manifest in made if manifest.built_at and manifest.state != "candidate"]
     except _AWAY as error:
         _say(f"all counts as missed: {error}")
         published = []

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Protocol
 
 from redis import Redis
 
@@ -105,7 +105,7 @@ def import_generation(target: Target, archive: Archive, report: Report, *, live:
         )
         writer = GenerationWriter(redis, keys, lock, manifest, ttl_s=target.ttl_s, batch=target.at_once)
         writer.begin()
-        writer.verify(_write(target, archive, writer, report))
+        writer.verify(_write(target, archive, writer, report, live=live))
         warning = listpack_warning(redis, writer.written.longest)
         if warning:
             report.note(warning)
@@ -116,17 +116,18 @@ def import_generation(target: Target, archive: Archive, report: Report, *, live:
         if live:
             manifest = writer.flip(manifest)
         else:
-            lock.check()
-            redis.hset(keys.generation(manifest.id), mapping=cast("Any", manifest.to_hash()))
+            writer.hold(manifest)
         settle_erased(redis, keys, (), ())
         _retire(target, archive, None)
     return manifest
 
 
-def _write(target: Target, archive: Archive, writer: GenerationWriter, report: Report) -> int:
+def _write(target: Target, archive: Archive, writer: GenerationWriter, report: Report, *, live: bool) -> int:
     """Write all that the file holds but users who were erased since; return how many values must be there then."""
     redis, keys, generation = target.redis, target.keys, writer.manifest.id
-    erased, is_older = set(erased_users(redis, keys)), _is_older_than_live(redis, keys, writer.manifest)
+    erased = set(erased_users(redis, keys))
+    # Generations share posts, so what is served keeps its own until something newer goes live.
+    keep_posts = not live or _is_older_than_live(redis, keys, writer.manifest)
     total, values, users = archive.summary.counts["user"], 0, 0
     for kind, group in itertools.groupby(archive.items(), lambda item: item.kind):
         for items in batches(group, _AT_ONCE):
@@ -142,7 +143,7 @@ def _write(target: Target, archive: Archive, writer: GenerationWriter, report: R
                 report.stage("import", users, total)
             elif kind == "post":
                 rows = [_row(keys.post(item.name), item) for item in items]
-                writer.write_posts(_missing_after_renewal(redis, rows, target.ttl_s) if is_older else rows)
+                writer.write_posts(_missing_after_renewal(redis, rows, target.ttl_s) if keep_posts else rows)
             elif kind == "blocked":
                 block(redis, keys, [item.name for item in items])
             elif kind in _KEYS:

@@ -130,18 +130,19 @@ class GenerationWriter:
             raise self._unverified(wrong)
         self._verified = expected_values, servers
 
-    def block(self, manifest: Manifest) -> Manifest:
-        """Keep the generation from readers, for a look until its TTL ends; StaleRunError when the lock is lost."""
-        blocked = replace(manifest, state="blocked")
+    def hold(self, manifest: Manifest) -> None:
+        """Keep the generation from readers, for a look until its TTL ends; its state is `blocked` or `candidate`.
+
+        Raises StaleRunError when the lock is lost.
+        """
 
         def keep(pipeline: Any) -> None:
             self._lock.guard(pipeline)  # a newer run may have gone on with this generation, and made it live
             pipeline.multi()
-            _queue_manifest(pipeline, self._keys, blocked, self._ttl_s)
+            _queue_manifest(pipeline, self._keys, manifest, self._ttl_s)
             pipeline.execute()
 
         self._in_turn(keep, f"{self._keys.lock} changed again and again")
-        return blocked
 
     def flip(self, manifest: Manifest) -> Manifest:
         """Make the generation live in one transaction, and return its manifest.

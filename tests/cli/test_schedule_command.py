@@ -122,7 +122,8 @@ class Scene:
         self._popen = subprocess.Popen
         monkeypatch.setattr(subprocess, "Popen", self._start)
 
-    def _start(self, argv: list[str]) -> subprocess.Popen[bytes]:
+    def _start(self, argv: list[str], *, start_new_session: bool) -> subprocess.Popen[bytes]:
+        assert start_new_session  # a signal of a terminal comes to it by the scheduler alone
         self.asked.append(argv[4:])
         self.started.append(self._popen([sys.executable, "-c", self.program], stdout=subprocess.PIPE))
         return self.started[-1]

@@ -251,3 +251,8 @@ def test_a_record_without_an_end_is_refused_before_it_fills_the_memory() -> None
         assert tracemalloc.get_traced_memory()[1] < 1.5e9
     finally:
         tracemalloc.stop()
+
+
+def test_ids_may_be_uuids() -> None:
+    _, summary = read(written(of_ids(user_id_type="uuid", post_id_type="uuid")))
+    assert (summary.manifest.user_id_type, summary.manifest.post_id_type) == ("uuid", "uuid")

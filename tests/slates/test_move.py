@@ -244,6 +244,18 @@ def test_without_live_it_stays_a_candidate_that_readers_do_not_see(redis_client:
     assert redis_client.ttl(KEYS.generation(here.id)) >= 3600
     rollback(redis_client, KEYS, here.id)
     assert states(redis_client) == {1: "rolled_back", 2: "live"}
+    assert rollback(redis_client, KEYS).id == before.id
+
+
+def test_posts_of_what_is_live_outlast_a_candidate_that_is_short_lived(redis_client: Redis, file: Path) -> None:
+    publish(redis_client)
+    posts = list(redis_client.scan_iter("hourfeed:post:*"))
+    assert posts
+    before = {key: (redis_client.hgetall(key), redis_client.ttl(key)) for key in posts}
+    bring_in(redis_client, file, KEYS, live=False, ttl_s=360)
+    for key, (texts, ttl_s) in before.items():
+        assert redis_client.hgetall(key) == texts
+        assert redis_client.ttl(key) >= ttl_s - 60
 
 
 def test_an_import_that_is_killed_leaves_the_live_one_and_the_next_clears_up(
