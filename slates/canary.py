@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from redis import Redis
-from redis.exceptions import WatchError
 
 from slates.cluster import control
-from slates.errors import NoGenerationError, SlatesError
+from slates.errors import NoGenerationError
 from slates.experiment import (
     CANARY,
     CONTROL,
@@ -18,7 +17,7 @@ from slates.experiment import (
     keys_of_arm,
     running_experiment,
 )
-from slates.generations import read_manifest
+from slates.generations import execute_unless_published, read_manifest
 from slates.keys import Keys
 from slates.manifest import Manifest
 from slates.refusal import refusal_explained
@@ -71,9 +70,5 @@ def promote(redis: Redis, keys: Keys) -> Manifest:
         pipeline.zadd(keys.generations, {target_id: target.started_at.timestamp()})
         pipeline.zrem(own.generations, target_id)
         pipeline.delete(own.current, keys.experiment)
-        try:
-            pipeline.execute()
-        except WatchError as error:
-            msg = "nothing was promoted: a run published at the same instant; see `hourfeed status`, then try again"
-            raise SlatesError(msg) from error
+        execute_unless_published(pipeline, "promoted")
     return replace(target, state="live", previous=live_id)

@@ -25,6 +25,7 @@ from slates.writer import GenerationWriter
 __all__ = [
     "GenerationWriter",
     "Row",
+    "execute_unless_published",
     "expiry_s",
     "list_generations",
     "listpack_warning",
@@ -109,11 +110,7 @@ def rollback(redis: Redis, keys: Keys, to: str | None = None) -> Manifest:
         if live.state:
             pipeline.hset(keys.generation(live_id), "state", "rolled_back")
         pipeline.set(keys.current, target_id)
-        try:
-            pipeline.execute()
-        except WatchError as error:
-            msg = "nothing was rolled back: a run published at the same instant; see `hourfeed status`, then try again"
-            raise SlatesError(msg) from error
+        execute_unless_published(pipeline, "rolled back")
     return replace(target, state="live", previous=follows)
 
 
@@ -138,12 +135,20 @@ def release(redis: Redis, keys: Keys, generation: str) -> Manifest:
         if live.state:
             pipeline.hset(keys.generation(live_id), "state", "superseded")
         pipeline.set(keys.current, generation)
-        try:
-            pipeline.execute()
-        except WatchError as error:
-            msg = "nothing was released: a run published at the same instant; see `hourfeed status`, then try again"
-            raise SlatesError(msg) from error
+        execute_unless_published(pipeline, "released")
     return released
+
+
+def execute_unless_published(pipeline: Any, what: str) -> None:
+    """Execute a transaction; raise SlatesError, nothing being done, when what it watches has changed meanwhile.
+
+    what : in words, such as "rolled back".
+    """
+    try:
+        pipeline.execute()
+    except WatchError as error:
+        msg = f"nothing was {what}: a run published at the same instant; see `hourfeed status`, then try again"
+        raise SlatesError(msg) from error
 
 
 def _why_not_released(redis: Redis, keys: Keys, generation: str, live_seq: int) -> str:

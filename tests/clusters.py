@@ -23,7 +23,7 @@ def cluster_in(folder: Path) -> Iterator[str]:
     """Start the masters, share the slots out, and yield the URL of the cluster once all of them agree on it."""
     with contextlib.ExitStack() as running:
         urls = [
-            running.enter_context(hold_server(folder / str(number), _launch_in(folder / str(number)), _answers)).url
+            running.enter_context(hold_server(folder / str(number), _launch_in(folder / str(number)), answers)).url
             for number in range(MASTERS)
         ]
         masters: list[Any] = [
@@ -56,7 +56,7 @@ def _launch_in(folder: Path) -> Callable[[int], Launch]:
     return launch
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
     with contextlib.closing(Redis.from_url(url, protocol=2, socket_timeout=1.0)) as client:
         try:
             return bool(client.ping())

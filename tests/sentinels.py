@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from clusters import answers
 from redis import Redis
 
 from demo.held import Launch, hold_server
@@ -48,7 +49,7 @@ def sentinels_in(folder: Path) -> Iterator[Sentinels]:
 
         def start(name: str, *options: str) -> str:
             launch = _launch(folder / name, options)
-            return running.enter_context(hold_server(folder / name, launch, _answers)).url
+            return running.enter_context(hold_server(folder / name, launch, answers)).url
 
         data = (
             "--save",
@@ -81,14 +82,6 @@ def _launch(folder: Path, options: tuple[str, ...]) -> Callable[[int], Launch]:
         return Launch(argv, f"redis://127.0.0.1:{port}", str(folder))
 
     return launch
-
-
-def _answers(url: str) -> bool:
-    with contextlib.closing(Redis.from_url(url, protocol=2, socket_timeout=1.0)) as client:
-        try:
-            return bool(client.ping())
-        except RedisError:
-            return False
 
 
 def _is_in_step(replica: Redis) -> bool:
