@@ -428,7 +428,7 @@ def _train_trees(
         return None
     training = Training(settings.trees, settings.leaves, settings.learning_rate, settings.seed)
     train, base = (train_on_shown, base_of(columns)) if history.shown_known else (train_trees, "")
-    trees = train(cases, columns, training, lambda done, total: report.stage("train", done, total))
+    trees, columns = train(cases, columns, training, lambda done, total: report.stage("train", done, total))
     learned = history.vocabularies, history.encoder, as_of_s, len(cases.group), len(cases.grade)
     return Model(trees, tuple(columns), *learned, network, history.clusters, base)
 

@@ -1,19 +1,20 @@
 """Trains the ranker where the log holds what was shown: trees that add to the log-odds of the response model."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
 from batch.cases import Cases
-from batch.features.matrix import Column
+from batch.features.matrix import Column, is_costly
 from batch.features.response import RESPONSE
 from batch.tables import Floats
 from batch.train import Training, feature_names, tree_parameters
 
 _HELD_OUT = 0.25
-"""Share of the cases, the latest ones, that no tree sees: they decide whether trees are used."""
+"""Share of the cases, the latest ones, that no tree sees: they decide whether trees are used, and which columns."""
 _PATIENCE = 20
 _CLEAR = 1.96
 
@@ -25,56 +26,124 @@ def base_of(columns: Sequence[Column]) -> str:
 
 def train_on_shown(
     cases: Cases, columns: list[Column], training: Training, progress: Callable[[int, int], None]
-) -> str:
-    """Train on whether the user responded, and return the model in LightGBM's text format.
+) -> tuple[str, list[Column]]:
+    """Train on whether the user responded; return the model in LightGBM's text format, and the columns that it uses.
 
-    Trees beside the response model must earn their place: they are used where they order what users were shown in an
-    hour better than it does alone, on held-out cases and by more than chance. Else the model has no tree. `progress`
-    hears (trees done, trees).
+    What is added to the response model must earn its place, on held-out cases and by more than chance. Costly columns
+    do where trees with them make what happened likelier than trees without. Trees do where they order what users were
+    shown in an hour better than the response model alone; else the model has no tree. `progress` hears (trees done,
+    trees).
     """
-    base = base_of(columns)
-    start = cases.matrix[:, columns.index(Column("A", base))].astype(np.float64) if base else np.zeros(len(cases.grade))
-    n_seen = len(cases.group) - int(_HELD_OUT * len(cases.group))
-    first_held = int(cases.group[:n_seen].sum())
-    seen, held = slice(0, first_held), slice(first_held, None)
-    data = _dataset(cases, columns, start, seen)
-    booster = lgb.train(
-        {**tree_parameters(columns, training), "objective": "binary", "metric": "binary_logloss"},
-        data,
-        num_boost_round=training.trees,
-        valid_sets=[_dataset(cases, columns, start, held, data)] if base else [],
-        callbacks=[
-            lambda environment: progress(environment.iteration + 1, training.trees),
-            *([lgb.early_stopping(_PATIENCE, verbose=False)] if base else []),
-        ],
-    )
-    if not base:
-        return booster.model_to_string()
-    added = booster.predict(cases.matrix[held], raw_score=True, num_threads=1)
-    gain = _order(start[held] + added, cases, n_seen) - _order(start[held], cases, n_seen)
-    if gain.mean() > _CLEAR * gain.std() / np.sqrt(len(gain)):
-        return booster.model_to_string(num_iteration=booster.best_iteration)
-    return booster.model_to_string(start_iteration=booster.current_iteration())
+    if not base_of(columns):
+        booster = _Split(cases, columns).train(training, progress)
+        return booster.model_to_string(), columns
+    cheap = [column for column in columns if not is_costly(column)]
+    with_all = _fitted(_Split(cases, columns), training, progress)
+    if len(cheap) == len(columns):
+        return with_all.text(), columns
+    places = [columns.index(column) for column in cheap]
+    fewer = replace(cases, matrix=np.ascontiguousarray(cases.matrix[:, places]))
+    with_cheap = _fitted(_Split(fewer, cheap), training, progress)
+    if _is_clear(with_cheap.surprise() - with_all.surprise()):
+        return with_all.text(), columns
+    return with_cheap.text(), cheap
 
 
-def _dataset(
-    cases: Cases, columns: list[Column], start: Floats, rows: slice, reference: lgb.Dataset | None = None
-) -> lgb.Dataset:
-    return lgb.Dataset(
-        cases.matrix[rows],
-        label=cases.grade[rows] > 0,
-        init_score=start[rows],
-        reference=reference,
-        feature_name=feature_names(columns),
-        params={"max_bin": 255, "verbosity": -1},
-        free_raw_data=True,
-    )
+@dataclass(frozen=True)
+class _Split:
+    """Cases that trees see, and the latest ones, held out. start : what the trees add to; (n_rows,)."""
+
+    cases: Cases
+    columns: list[Column]
+
+    @property
+    def n_seen(self) -> int:
+        """Return how many groups trees see."""
+        return len(self.cases.group) - int(_HELD_OUT * len(self.cases.group))
+
+    @property
+    def seen(self) -> slice:
+        """Return the rows that trees see."""
+        return slice(0, int(self.cases.group[: self.n_seen].sum()))
+
+    @property
+    def held(self) -> slice:
+        """Return the rows that they do not see."""
+        return slice(self.seen.stop, None)
+
+    def start(self) -> Floats:
+        """Return what the trees add to; float64 (n_rows,)."""
+        base = base_of(self.columns)
+        if not base:
+            return np.zeros(len(self.cases.grade))
+        return self.cases.matrix[:, self.columns.index(Column("A", base))].astype(np.float64)
+
+    def train(self, training: Training, progress: Callable[[int, int], None]) -> lgb.Booster:
+        """Grow the trees; with a response model as long as held-out cases say that they help."""
+        judged = bool(base_of(self.columns))
+        data = self._dataset(self.seen)
+        return lgb.train(
+            {**tree_parameters(self.columns, training), "objective": "binary", "metric": "binary_logloss"},
+            data,
+            num_boost_round=training.trees,
+            valid_sets=[self._dataset(self.held, data)] if judged else [],
+            callbacks=[
+                lambda environment: progress(environment.iteration + 1, training.trees),
+                *([lgb.early_stopping(_PATIENCE, verbose=False)] if judged else []),
+            ],
+        )
+
+    def _dataset(self, rows: slice, reference: lgb.Dataset | None = None) -> lgb.Dataset:
+        return lgb.Dataset(
+            self.cases.matrix[rows],
+            label=self.cases.grade[rows] > 0,
+            init_score=self.start()[rows],
+            reference=reference,
+            feature_name=feature_names(self.columns),
+            params={"max_bin": 255, "verbosity": -1},
+            free_raw_data=True,
+        )
 
 
-def _order(scores: Floats, cases: Cases, first_group: int) -> Floats:
+@dataclass(frozen=True)
+class _Fitted:
+    """Trees, and what they say of the held-out cases. before, after : log-odds without and with them; (n_held,)."""
+
+    split: _Split
+    booster: lgb.Booster
+    before: Floats
+    after: Floats
+
+    def text(self) -> str:
+        """Return the model: the best trees, or none where they do not help."""
+        gain = _order(self.after, self.split) - _order(self.before, self.split)
+        if _is_clear(gain):
+            return str(self.booster.model_to_string(num_iteration=self.booster.best_iteration))
+        return str(self.booster.model_to_string(start_iteration=self.booster.current_iteration()))
+
+    def surprise(self) -> Floats:
+        """Return minus the log-likelihood of each held-out group; (n_groups,)."""
+        split = self.split
+        responded = split.cases.grade[split.held] > 0
+        group = np.repeat(np.arange(len(split.cases.group) - split.n_seen), split.cases.group[split.n_seen :])
+        of_row = np.logaddexp(0, np.where(responded, -self.after, self.after))
+        return np.asarray(np.bincount(group, of_row, len(split.cases.group) - split.n_seen), dtype=np.float64)
+
+
+def _fitted(split: _Split, training: Training, progress: Callable[[int, int], None]) -> _Fitted:
+    booster, before = split.train(training, progress), split.start()[split.held]
+    added = booster.predict(split.cases.matrix[split.held], raw_score=True, num_threads=1)
+    return _Fitted(split, booster, before, before + added)
+
+
+def _is_clear(gain: Floats) -> bool:
+    """Say whether a gain by group is above zero by more than chance."""
+    return bool(gain.mean() > _CLEAR * gain.std() / np.sqrt(len(gain)))
+
+
+def _order(scores: Floats, split: _Split) -> Floats:
     """Return, by group, the share of pairs in the right order (AUC) among what was shown; groups with both kinds."""
-    sizes = cases.group[first_group:]
-    responded = cases.grade[len(cases.grade) - len(scores) :] > 0
+    sizes, responded = split.cases.group[split.n_seen :], split.cases.grade[split.held] > 0
     group = np.repeat(np.arange(len(sizes)), sizes)
     rank = _ranks(scores, group, sizes)
     positives = np.bincount(group, responded, len(sizes))

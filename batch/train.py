@@ -29,8 +29,10 @@ def enough(grade: NDArray[np.int32]) -> bool:
     return len(grade) >= _FEWEST_ROWS and bool(grade.any()) and not grade.all()
 
 
-def train_trees(cases: Cases, columns: list[Column], training: Training, progress: Callable[[int, int], None]) -> str:
-    """Train and return the model in LightGBM's text format; `progress` hears (trees done, trees).
+def train_trees(
+    cases: Cases, columns: list[Column], training: Training, progress: Callable[[int, int], None]
+) -> tuple[str, list[Column]]:
+    """Train; return the model in LightGBM's text format, and its columns. `progress` hears (trees done, trees).
 
     Popular posts are drawn more often as untouched ones, so that pairs tell of the ratio of being touched to being
     drawn. The trees start from minus the logarithm of the latter, and are left with the former, which is what orders a
@@ -57,7 +59,7 @@ def train_trees(cases: Cases, columns: list[Column], training: Training, progres
         num_boost_round=training.trees,
         callbacks=[lambda environment: progress(environment.iteration + 1, training.trees)],
     )
-    return booster.model_to_string()
+    return booster.model_to_string(), columns
 
 
 def tree_parameters(columns: list[Column], training: Training) -> dict[str, Any]:

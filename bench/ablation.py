@@ -87,7 +87,7 @@ def _models(
     training = Training(settings.trees, settings.leaves, settings.learning_rate, settings.seed)
     for name, patterns in variants.items():
         fewer, left = _without(columns, cases, patterns)
-        trees = train_trees(left, fewer, training, lambda done, total: report.stage("train", done, total))
+        trees, _ = train_trees(left, fewer, training, lambda done, total: report.stage("train", done, total))
         learned = history.vocabularies, history.encoder, as_of_s, len(cases.group), len(cases.grade)
         yield name, Model(trees, tuple(fewer), *learned, None, history.clusters)
 

@@ -31,6 +31,10 @@ The **parts** say which trees may split on it. Every tree stays within one part,
     score(user, post, bucket) = A(user, post) + B(user, topic, bucket) + C(post, bucket)
 
 A feature in two parts is two columns of the model. Part B is left out where the posts have fewer than two topics.
+
+A **costly** feature walks through what was touched, user by user. Where the log says what was shown, a model has costly
+features only if it orders held-out cases better with them, by more than chance
+([decision 0039](decisions/0039-costly-features.md)).
 """
 
 _FEATURES_END = """
@@ -80,7 +84,10 @@ over what is only for the other.
 
 def features_page() -> str:
     """Return docs/features.md."""
-    rows = ((f"`{entry.name}`", entry.axes, ", ".join(entry.parts), entry.what) for entry in FEATURES.values())
+    rows = (
+        (f"`{entry.name}`", entry.axes, ", ".join(entry.parts), entry.what + "; costly" * entry.costly)
+        for entry in FEATURES.values()
+    )
     return _FEATURES_INTRO + _table(("feature", "axes", "parts", "what"), rows) + _FEATURES_END
 
 

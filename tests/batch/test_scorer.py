@@ -56,7 +56,7 @@ def train(history: History, seed: int, leaves: int = 31, trees: int = 30) -> tup
     matrix = gather(view, columns, user, place, bucket)
     grade = ((place % 3 == user % 3) & (random.random(4000) < 0.6)).astype(np.int32) + (bucket % 2 == place % 2)
     cases = Cases(matrix, grade.astype(np.int32), np.full(100, 40), np.ones(4000))
-    text = train_trees(cases, columns, Training(trees, leaves, 0.3, seed), lambda _done, _total: None)
+    text, _ = train_trees(cases, columns, Training(trees, leaves, 0.3, seed), lambda _done, _total: None)
     return view, Model(text, tuple(columns), history.vocabularies, history.encoder, view.tau_s, 100, 4000)
 
 

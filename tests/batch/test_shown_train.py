@@ -1,5 +1,6 @@
 """Where it is known what was shown, trees add to the response model only what they can prove."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ def cases(*, luck_counts: bool) -> Cases:
 
 
 def train(given: Cases, columns: list[Column] = COLUMNS) -> str:
-    return train_on_shown(given, columns, TRAINING, lambda _done, _total: None)
+    return train_on_shown(given, columns, TRAINING, lambda _done, _total: None)[0]
 
 
 def test_trees_that_help_are_kept_and_add_to_the_response_model() -> None:
@@ -54,6 +55,22 @@ def test_without_the_response_model_trees_stand_alone() -> None:
     assert base_of(COLUMNS) == "response"
     assert base_of(COLUMNS[1:]) == ""
     assert len(parse_trees(train(alone, COLUMNS[1:]))) == TRAINING.trees
+
+
+@pytest.mark.parametrize("luck_counts", [False, True])
+def test_a_costly_column_stays_where_it_helps(luck_counts: bool) -> None:
+    columns = [COLUMNS[0], Column("A", "topic_lift"), Column("A", "knn")]
+    given = cases(luck_counts=luck_counts)
+    random = np.random.default_rng(2).normal(size=(4000, 1)).astype(np.float32)
+    matrix = np.hstack([given.matrix[:, :1], random, given.matrix[:, 1:]])
+    trees, used = train_on_shown(replace(given, matrix=matrix), columns, TRAINING, lambda _done, _total: None)
+    assert used == (columns if luck_counts else columns[:2])
+    assert as_booster(trees).num_trees() == 0 or as_booster(trees).num_feature() == len(used)
+
+
+def test_a_cheap_column_needs_no_proof() -> None:
+    columns = [COLUMNS[0], Column("A", "als")]
+    assert train_on_shown(cases(luck_counts=False), columns, TRAINING, lambda _done, _total: None)[1] == columns
 
 
 @pytest.mark.parametrize("luck_counts", [False, True])
