@@ -32,9 +32,8 @@ The **parts** say which trees may split on it. Every tree stays within one part,
 
 A feature in two parts is two columns of the model. Part B is left out where the posts have fewer than two topics.
 
-A **costly** feature walks through what was touched, user by user. Where the log says what was shown, a model has costly
-features only if it orders held-out cases better with them, by more than chance
-([decision 0039](decisions/0039-costly-features.md)).
+Where the log says what was shown, trees add to `response`, and features of user×post have to prove that they are worth
+their cost ([decision 0039](decisions/0039-costly-features.md)).
 """
 
 _FEATURES_END = """
@@ -84,10 +83,7 @@ over what is only for the other.
 
 def features_page() -> str:
     """Return docs/features.md."""
-    rows = (
-        (f"`{entry.name}`", entry.axes, ", ".join(entry.parts), entry.what + "; costly" * entry.costly)
-        for entry in FEATURES.values()
-    )
+    rows = ((f"`{entry.name}`", entry.axes, ", ".join(entry.parts), entry.what) for entry in FEATURES.values())
     return _FEATURES_INTRO + _table(("feature", "axes", "parts", "what"), rows) + _FEATURES_END
 
 

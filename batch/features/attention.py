@@ -11,14 +11,12 @@ from batch.tables import HOUR_S, Ints
 Pairs = NDArray[np.float32]
 
 
-@feature(
-    "passed_by", "user×post", "A", "events of the user since the post appeared: chances to have seen it", costly=True
-)
+@feature("passed_by", "user×post", "A", "events of the user since the post appeared: chances to have seen it")
 def _passed_by(view: View, users: Ints) -> Pairs:
     return _since_dated(view, users, hours=False)
 
 
-@feature("passed_hours", "user×post", "A", "hours in which the user was there since the post appeared", costly=True)
+@feature("passed_hours", "user×post", "A", "hours in which the user was there since the post appeared")
 def _passed_hours(view: View, users: Ints) -> Pairs:
     return _since_dated(view, users, hours=True)
 

@@ -53,11 +53,6 @@ def model_columns(view: View, without: Sequence[str] = ()) -> list[Column]:
     return [column for column in found if not any(fnmatchcase(column.name, pattern) for pattern in without)]
 
 
-def is_costly(column: Column) -> bool:
-    """Say whether a column has to prove that it pays, see registry.Feature."""
-    return not column.name.startswith(PROFILE) and FEATURES[column.name].costly
-
-
 def on_axes(view: View, name: str, bucket: int | None = None) -> Any:
     """Return a feature on its own axes (all but user×post), computed once a view."""
     if name.startswith(PROFILE):

@@ -12,7 +12,7 @@ Pairs = NDArray[np.float32]
 _PRIOR = 10.0
 
 
-@feature("knn", "user×post", "A", "similarity to the user's latest posts, by who touched both", costly=True)
+@feature("knn", "user×post", "A", "similarity to the user's latest posts, by who touched both")
 def knn(view: View, users: Ints) -> Pairs:
     """Sum item-kNN similarities over the user's latest posts, the newest counting most."""
     return view.for_users("knn", users, lambda: _knn(view, users))
@@ -29,7 +29,7 @@ def _knn(view: View, users: Ints) -> Pairs:
     return out
 
 
-@feature("knn_trend", "user×post", "A", "knn × the post's trend with a half-life of a day", costly=True)
+@feature("knn_trend", "user×post", "A", "knn × the post's trend with a half-life of a day")
 def knn_trend(view: View, users: Ints) -> Pairs:
     """Multiply similarity with recency: alone, similarity recommends what is old."""
     return np.asarray(knn(view, users) * view.trend[view.pool].astype(np.float32), dtype=np.float32)

@@ -31,7 +31,6 @@ _CHUNK = 64
     "user×post",
     "A",
     "likeness of the user to the post's author, or else to who touched it first, by posts in common; missing for none",
-    costly=True,
 )
 def _likeness(view: View, users: Ints) -> Pairs:
     return neighbourhood(view, users).pioneer
@@ -42,7 +41,6 @@ def _likeness(view: View, users: Ints) -> Pairs:
     "user×post",
     "A",
     "logarithm of how many times the average the user touches posts of that author or first user, shrunk",
-    costly=True,
 )
 def _lift(view: View, users: Ints) -> Pairs:
     begin, brought, share = view.once("brought by pioneers", lambda: _brought(view))

@@ -31,8 +31,6 @@ class Feature:
     missing. One that `needs_shown` is used only where some action means no more than "shown" (relevance 0): a rate
     against what was shown says nothing where only what users chose is known. One that `needs_network` is used only
     where a neural recommender was trained for it, one that `needs_clusters` only where there are clusters of texts.
-    One that is `costly` walks through what was touched, user by user, where others multiply vectors: where the log
-    says what was shown, it has to prove that it pays (batch/shown_train.py).
     """
 
     name: str
@@ -43,26 +41,18 @@ class Feature:
     needs_shown: bool = False
     needs_network: bool = False
     needs_clusters: bool = False
-    costly: bool = False
 
 
 FEATURES: dict[str, Feature] = {}
 
 
 def feature(
-    name: str,
-    axes: Axes,
-    parts: str,
-    what: str,
-    *,
-    needs_shown: bool = False,
-    needs_clusters: bool = False,
-    costly: bool = False,
+    name: str, axes: Axes, parts: str, what: str, *, needs_shown: bool = False, needs_clusters: bool = False
 ) -> Callable[[Compute], Compute]:
     """Declare the decorated function as the feature `name`, for the given parts ("A", "AC", …)."""
 
     def declare(compute: Compute) -> Compute:
-        register(Feature(name, axes, parts, what, compute, needs_shown, needs_clusters=needs_clusters, costly=costly))
+        register(Feature(name, axes, parts, what, compute, needs_shown, needs_clusters=needs_clusters))
         return compute
 
     return declare

@@ -12,19 +12,13 @@ from batch.tables import Ints
 Pairs = NDArray[np.float32]
 
 
-@feature("user_knn", "user×post", "A", "share of the users most like the user who touched it lately", costly=True)
+@feature("user_knn", "user×post", "A", "share of the users most like the user who touched it lately")
 def user_knn(view: View, users: Ints) -> Pairs:
     """Ask the user's neighbours, by likeness and recency."""
     return view.for_users("user_knn", users, lambda: neighbour_scores(view, users))
 
 
-@feature(
-    "user_knn_fading",
-    "user×post",
-    "A",
-    "the same, by rarer posts in common, and with touches that fade slowly",
-    costly=True,
-)
+@feature("user_knn_fading", "user×post", "A", "the same, by rarer posts in common, and with touches that fade slowly")
 def _user_knn_fading(view: View, users: Ints) -> Pairs:
     return fading_neighbour_scores(view, users)
 
