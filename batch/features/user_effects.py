@@ -1,7 +1,8 @@
 """What each user adds to the log-odds of the response model, and each user's taste by topic, the rest being given.
 
-Users do not touch each other once hours, ages, posts and profiles are known, so they are fitted one by one: a few
-sweeps of Newton steps, as in effects.py, over what the user was shown.
+Users do not touch each other once hours, ages, posts and profiles are known, so they are fitted one by one, by Newton's
+method over what the user was shown. A user's effect and tastes are found together: each taste meets no other one, so
+what tells of them all is solved in one pass over the topics.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,11 @@ from batch.features.view import History
 from batch.passes import Places
 from batch.tables import HOUR_S, Floats, Ints
 
-_SWEEPS = 6
+_MOST_STEPS = 12
+_LARGEST_STEP = 2.0
+"""Log-odds: further away, what a step is derived from does not hold."""
+_CLOSE = 1e-3
+"""The last step, in log-odds; what is left is about its square."""
 _USERS_AT_ONCE = 64
 _DAY_S = 24 * HOUR_S
 
@@ -73,8 +78,8 @@ def user_effects(
         n_events,
         events.at_s,
         events.post,
-        history.first,
-        history.strong,
+        history.orders.first_by_user,
+        history.strong_by_user,
         history.topic,
         (moments.average, moments.first_day),
         (moments.hour, moments.day, moments.age, moments.dated_s),
@@ -109,73 +114,94 @@ def _fit_users(
     hour, day, age, dated_s = moments
     of_user, of_post = profiles
     for chunk in prange((len(users) + _USERS_AT_ONCE - 1) // _USERS_AT_ONCE):
-        gradient, curvature = np.zeros(n_topics), np.zeros(n_topics)
+        room = np.empty((2, n_topics))
         responded_by = np.full(len(of_post), -1, dtype=np.int64)
         for row in range(chunk * _USERS_AT_ONCE, min((chunk + 1) * _USERS_AT_ONCE, len(users))):
             user = users[row]
-            for place in range(start[user], start[user + 1]):
-                if by_user[place] < n_events and strong[by_user[place]]:
-                    responded_by[post[by_user[place]]] = user
-            most = start[user + 1] - start[user]
-            log_odds, happened = np.empty(most), np.empty(most)
-            of_topic = np.empty(most, dtype=np.int64)
+            begin = start[user]
+            most = start[user + 1] - begin
+            posts, times = np.empty(most, dtype=np.int32), np.empty(most, dtype=np.int64)
+            size = 0
+            for place in range(most):  # nothing but looking up: so the processor waits for many events at once
+                event = by_user[begin + place]
+                size += event < n_events  # ascending
+                posts[place], times[place] = post[event], at_s[event]
+            for place in range(size):
+                if strong[begin + place]:
+                    responded_by[posts[place]] = user
+            log_odds, happened = np.empty(size), np.empty(size)
+            of_topic = np.empty(size, dtype=np.int64)
             n_shown = 0
-            for place in range(start[user], start[user + 1]):
-                event = by_user[place]
-                if event >= n_events or not first[event]:
+            for place in range(size):
+                if not first[begin + place]:
                     continue
-                seen = post[event]
-                odds = average + hour[at_s[event] // HOUR_S % 24] + day[at_s[event] // _DAY_S - first_day]
-                odds += age[_age_class(at_s[event] - dated_s[seen], len(age))]
+                seen, time = posts[place], times[place]
+                odds = average + hour[time // HOUR_S % 24] + day[time // _DAY_S - first_day]
+                odds += age[_age_class(time - dated_s[seen], len(age))]
                 for at in range(of_user.shape[1]):
                     odds += of_user[user, at] * of_post[seen, at]
                 log_odds[n_shown] = odds
                 happened[n_shown] = 1.0 if responded_by[seen] == user else 0.0
                 of_topic[n_shown] = topic[seen]
                 n_shown += 1
-            own, tastes = 0.0, taste_out[row]
-            for _ in range(_SWEEPS):
-                own = _step(log_odds, happened, n_shown, own, variances[0])
-                _topic_steps(log_odds, happened, of_topic, n_shown, tastes, variances[1], gradient, curvature)
-            user_out[row] = own
+            shown = log_odds[:n_shown], happened[:n_shown], of_topic[:n_shown]
+            user_out[row] = _fit(*shown, variances, taste_out[row], room)
 
 
 @njit(cache=True, nogil=True)
-def _step(log_odds: Floats, happened: Floats, size: int, effect: float, variance: float) -> float:
-    """Take a Newton step for one effect on all responses, and return it; `log_odds` follows."""
-    gradient = curvature = 0.0
-    for place in range(size):
-        chance = 1 / (1 + np.exp(-log_odds[place]))
-        gradient += happened[place] - chance
-        curvature += chance * (1 - chance)
-    new = (gradient + curvature * effect) / (curvature + 1 / variance) if variance > 0 else 0.0
-    for place in range(size):
-        log_odds[place] += new - effect
-    return new
-
-
-@njit(cache=True, nogil=True)
-def _topic_steps(
+def _fit(
     log_odds: Floats,
     happened: Floats,
     topic: Ints,
-    size: int,
-    effects: Floats,
-    variance: float,
-    gradient: Floats,
-    curvature: Floats,
-) -> None:
-    """Take a Newton step for the effect of every topic, in place; gradient, curvature : room to work, (n_topics,)."""
-    gradient[:] = 0
-    curvature[:] = 0
-    for place in range(size):
-        chance = 1 / (1 + np.exp(-log_odds[place]))
-        gradient[topic[place]] += happened[place] - chance
-        curvature[topic[place]] += chance * (1 - chance)
-    for at in range(len(effects)):
-        old = effects[at]
-        new = (gradient[at] + curvature[at] * old) / (curvature[at] + 1 / variance) if variance > 0 else 0.0
-        effects[at] = new
-        gradient[at] = new - old
-    for place in range(size):
-        log_odds[place] += gradient[topic[place]]
+    variances: tuple[float, float],
+    tastes: Floats,
+    room: Floats,
+) -> float:
+    """Fit a user to what was shown: return the user's effect, and write the tastes.
+
+    log_odds, happened, topic : (n_shown,); log_odds follows. room : to work in, (2, n_topics).
+    """
+    own, step = 0.0, np.zeros(len(tastes))
+    gradient, curvature = room
+    for _ in range(_MOST_STEPS):
+        room[:] = 0
+        for place in range(len(log_odds)):
+            chance = 1 / (1 + np.exp(-log_odds[place]))
+            gradient[topic[place]] += happened[place] - chance
+            curvature[topic[place]] += chance * (1 - chance)
+        of_own = _step(gradient, curvature, own, tastes, variances, step)
+        own += of_own
+        largest = 0.0
+        for at in range(len(tastes)):
+            tastes[at] += step[at]
+            step[at] += of_own
+            largest = max(largest, abs(step[at]))
+        for place in range(len(log_odds)):
+            log_odds[place] += step[topic[place]]
+        if largest < _CLOSE:
+            break
+    return own
+
+
+@njit(cache=True, nogil=True)
+def _step(
+    gradient: Floats, curvature: Floats, own: float, tastes: Floats, variances: tuple[float, float], step: Floats
+) -> float:
+    """Return Newton's step of the user's effect, and write those of the tastes to `step`, both bounded.
+
+    gradient, curvature : of the likelihood, by topic. The tastes' equations are put into that of the user's effect.
+    """
+    of_user, of_taste = variances
+    slope = np.sum(gradient) - (own / of_user if of_user > 0 else 0.0)
+    bend = np.sum(curvature) + (1 / of_user if of_user > 0 else 0.0)
+    if of_taste > 0:
+        for at in range(len(tastes)):
+            slope -= curvature[at] * (gradient[at] - tastes[at] / of_taste) / (curvature[at] + 1 / of_taste)
+            bend -= curvature[at] ** 2 / (curvature[at] + 1 / of_taste)
+    of_own = min(max(slope / bend, -_LARGEST_STEP), _LARGEST_STEP) if of_user > 0 else 0.0
+    for at in range(len(tastes)):
+        whole = 0.0
+        if of_taste > 0:
+            whole = (gradient[at] - tastes[at] / of_taste - curvature[at] * of_own) / (curvature[at] + 1 / of_taste)
+        step[at] = min(max(whole, -_LARGEST_STEP), _LARGEST_STEP)
+    return of_own
