@@ -59,34 +59,35 @@ def best_posts(  # noqa: C901 - one loop nest, which the compiler wants in one p
         worst_hour[post] = hour_score[post].min()
         best_hour[post] = hour_score[post].max()
     for user in prange(n_users):
-        usable = np.ones(n_posts, dtype=np.bool_)
-        for i in range(excluded_begin[user], excluded_begin[user + 1]):
-            usable[excluded[i]] = False
         worst_topic = np.empty(n_topics)
         best_topic = np.empty(n_topics)
         for t in range(n_topics):
             worst_topic[t] = topic_score[user, t].min()
             best_topic[t] = topic_score[user, t].max()
+        low, high = np.empty(n_posts), np.empty(n_posts)
+        for post in range(n_posts):
+            low[post] = (pair[user, post] + worst_topic[topic[post]]) + worst_hour[post]
+            high[post] = (pair[user, post] + best_topic[topic[post]]) + best_hour[post]
+        for i in range(excluded_begin[user], excluded_begin[user + 1]):
+            low[excluded[i]] = high[excluded[i]] = -np.inf
 
         heap = np.full(top_n, -np.inf)
         held = np.full(top_n, np.int32(2147483647), dtype=np.int32)
         for post in range(n_posts):
-            if usable[post]:
-                low = (pair[user, post] + worst_topic[topic[post]]) + worst_hour[post]
-                if low > heap[0]:
-                    heap[0] = low
-                    held[0] = post
-                    sift(heap, held, top_n)
-        floor = heap[0]
+            if low[post] > heap[0]:
+                heap[0] = low[post]
+                held[0] = post
+                sift(heap, held, top_n)
+        floor = max(heap[0], -1.7976931348623157e308)  # what is left out stands below it
         n_kept = 0
         kept = np.empty(n_posts, dtype=np.int32)
         for place in range(top_n):  # first what stands highest, so that few of the others enter a heap
             if held[place] != 2147483647:
-                usable[held[place]] = False
+                high[held[place]] = -np.inf
                 kept[n_kept] = held[place]
                 n_kept += 1
         for post in range(n_posts):
-            if usable[post] and (pair[user, post] + best_topic[topic[post]]) + best_hour[post] >= floor:
+            if high[post] >= floor:
                 kept[n_kept] = post
                 n_kept += 1
 

@@ -17,6 +17,7 @@ from batch.features.registry import FEATURES
 from batch.features.view import View
 from batch.kernels import spread, walk_trees
 from batch.model import Model
+from batch.row_kernel import RowPosts, add_rows, row_posts
 from batch.tables import Floats, Ints
 from batch.threads import side_by_side
 from batch.tree_kernel import Masks, PostMasks, TreeTables, add_trees, post_masks, reachable, tree_tables
@@ -36,52 +37,64 @@ class SeparableScorer:
         self._columns = model.columns
         self._buckets = buckets
         ready = _prepared(model.trees, model.columns)
-        self._a, self._b = ready.a, ready.b
-        self._pairs, self._tables = ready.pairs, ready.tables
+        self._of_pairs, self._of_rows, self._b = ready.of_pairs, ready.of_rows, ready.b
         on_axes_alone = {c.name for c in self._columns if c.axes != "user×post" and "bucket" not in c.axes}
         side_by_side(partial(on_axes, view, name) for name in sorted(on_axes_alone))
-        self._user_mask = self._masks(self._of_axis("user"), view.n_users)
-        self._posts_by_segment = self._post_masks()
         self._by_topic = {
             column.name: np.asarray(on_axes(view, column.name), dtype=np.float32)
-            for column in self._pairs
+            for column in {*self._of_pairs.columns, *self._of_rows.columns}
             if column.axes == "user×topic"
         }
+        self._pair_posts, self._pair_users = self._pair_masks()
+        self._row_posts, self._row_users = self._row_masks()
         self.hour_scores = self._hour_scores(ready.c)
         self._topic_table, self._topic_edges = self._topic_scores()
 
     def compute_once(self) -> None:
         """Compute what the features of pairs share, several features at a time: their fits use one core each."""
         user = np.zeros(1, dtype=np.int64)
-        names = {self._base, *(column.name for column in self._pairs if column.axes == "user×post")} - {""}
+        names = {self._base, *(c.name for c in self._of_pairs.columns if c.axes == "user×post")} - {""}
         side_by_side(partial(FEATURES[name].compute, self._view, user) for name in sorted(names))
 
     def pair_scores(self, users: Ints) -> Floats:
         """Return A, on top of the model's base; float64, shape (len(users), n_pool)."""
         n_pool = len(self._view.pool)
-        out = np.empty((len(users), n_pool))
-        size = max(1, min(len(users), _BLOCK_CELLS // max(n_pool, 1)))
-        values = np.empty((len(self._pairs), size, n_pool), dtype=np.float32)
-        by_segment = np.argsort(self._view.history.segments.of_user[users], kind="stable")
-        for begin in range(0, len(users), size):
-            block = by_segment[begin : begin + size]
-            scores = np.zeros((len(block), n_pool))
-            if self._base:
-                scores += FEATURES[self._base].compute(self._view, users[block])
-            if self._a and n_pool:
-                self._add_a(users[block], values, scores)
-            out[block] = scores
+        out: Floats = np.zeros((len(users), n_pool))
+        if self._base:
+            out += FEATURES[self._base].compute(self._view, users)
+        if self._of_rows.trees and n_pool:
+            lift = self._values_by_topic(self._of_rows, users)
+            segment = self._segment_rows(users, len(self._row_posts.mask))
+            add_rows(self._of_rows.tables, self._row_users[users], lift, segment, self._row_posts, out)
+        if self._of_pairs.trees and n_pool:
+            self._add_pairs(users, out)
         return out
 
-    def _add_a(self, users: Ints, values: NDArray[np.float32], scores: Floats) -> None:
-        """Add the trees of A for users who are ordered by segment; values : room for the features of pairs."""
-        self._fill(values[:, : len(users)], users)
-        segment = self._view.history.segments.of_user[users]
-        edges = np.flatnonzero(np.diff(segment)) + 1
-        for first, last in pairwise([0, *edges.tolist(), len(users)]):
-            posts = self._posts_by_segment[segment[first] if len(self._posts_by_segment) > 1 else 0]
-            mask = self._user_mask[users[first:last]]
-            add_trees(self._tables, mask, posts, values, scores[first:last], first)
+    def _add_pairs(self, users: Ints, out: Floats) -> None:
+        """Add the trees with conditions on pairs, some users at a time, ordered by segment."""
+        n_pool = out.shape[1]
+        segment = self._segment_rows(users, len(self._pair_posts))
+        by_segment = np.argsort(segment, kind="stable")
+        size = max(1, min(len(users), _BLOCK_CELLS // n_pool))
+        values = np.empty((len(self._of_pairs.columns), size, n_pool), dtype=np.float32)
+        for begin in range(0, len(users), size):
+            block = by_segment[begin : begin + size]
+            self._fill(values[:, : len(block)], users[block])
+            scores = np.zeros((len(block), n_pool))
+            edges = np.flatnonzero(np.diff(segment[block])) + 1
+            for first, last in pairwise([0, *edges.tolist(), len(block)]):
+                mask, posts = self._pair_users[users[block[first:last]]], self._pair_posts[segment[block[first]]]
+                add_trees(self._of_pairs.tables, mask, posts, values, scores[first:last], first)
+            out[block] += scores
+
+    def _segment_rows(self, users: Ints, n_rows: int) -> Ints:
+        """Return which masks of posts count for `users`: those of their segment, or the same for all."""
+        return self._view.history.segments.of_user[users] % n_rows  # -1, for none, is the last one
+
+    def _values_by_topic(self, trees: "_Trees", users: Ints) -> NDArray[np.float32]:
+        """Return the columns user×topic of some trees; float32 (n_columns, len(users), n_topics)."""
+        values = [self._by_topic[column.name][users] for column in trees.columns]
+        return np.stack(values) if values else np.zeros((0, len(users), 1), dtype=np.float32)
 
     def topic_scores(self, users: Ints) -> Floats:
         """Return B; float64, shape (len(users), n_topics, n_buckets)."""
@@ -91,40 +104,48 @@ class SeparableScorer:
         place = np.searchsorted(self._topic_edges, lift, side="left")
         return self._topic_table[np.arange(lift.shape[1])[None, :], place]
 
-    def _of_axis(self, axis: str) -> dict[int, NDArray[np.float32]]:
-        """Return the features of A on one axis that any tree uses: place in the model's matrix → values."""
-        used = sorted({int(feature) for tree in self._a for feature in tree.feature})
-        names = {feature: self._columns[feature] for feature in used}
+    def _of_axis(self, trees: "_Trees", axis: str, places: Ints | slice) -> dict[int, NDArray[np.float32]]:
+        """Return the features on one axis that any of the trees uses: place in the model's matrix → values."""
+        used = sorted({int(feature) for tree in trees.trees for feature in tree.feature})
         return {
-            feature: np.asarray(on_axes(self._view, column.name)).astype(np.float32)
-            for feature, column in names.items()
-            if column.axes == axis
+            feature: np.asarray(on_axes(self._view, self._columns[feature].name)).astype(np.float32)[..., places]
+            for feature in used
+            if self._columns[feature].axes == axis
         }
 
-    def _masks(self, values: dict[int, NDArray[np.float32]], size: int) -> Masks:
-        """Return the leaves of A that stay reachable by the values of some features; (size, n_trees)."""
-        return reachable(self._a, self._tables, values, size)
+    def _user_masks(self, trees: "_Trees") -> Masks:
+        """Return the leaves that stay reachable by user; (n_users, n_trees)."""
+        return reachable(trees.trees, trees.tables, self._of_axis(trees, "user", slice(None)), self._view.n_users)
 
-    def _post_masks(self) -> list[PostMasks]:
+    def _post_masks(self, trees: "_Trees") -> list[Masks]:
         """Return the leaves that stay reachable by post, for each segment's users, the last for users without one.
 
-        One for all users where no tree asks for the segment.
+        One for all users where no tree asks for the segment. Each is of shape (n_pool, n_trees).
         """
         pool = self._view.pool
-        of_post = self._masks({at: values[pool] for at, values in self._of_axis("post").items()}, len(pool))
-        by_segment = {at: values[:, pool] for at, values in self._of_axis("segment×post").items()}
+        of_post = reachable(trees.trees, trees.tables, self._of_axis(trees, "post", pool), len(pool))
+        by_segment = self._of_axis(trees, "segment×post", pool)
         if not by_segment:
-            return [post_masks(of_post)]
+            return [of_post]
         n_rows = len(next(iter(by_segment.values())))
         return [
-            post_masks(of_post & self._masks({at: values[row] for at, values in by_segment.items()}, len(pool)))
+            of_post
+            & reachable(trees.trees, trees.tables, {at: values[row] for at, values in by_segment.items()}, len(pool))
             for row in range(n_rows)
         ]
+
+    def _pair_masks(self) -> tuple[list[PostMasks], Masks]:
+        return [post_masks(masks) for masks in self._post_masks(self._of_pairs)], self._user_masks(self._of_pairs)
+
+    def _row_masks(self) -> tuple[RowPosts, Masks]:
+        history = self._view.history
+        masks, topic = self._post_masks(self._of_rows), history.topic[self._view.pool]
+        return row_posts(masks, topic, history.n_topics), self._user_masks(self._of_rows)
 
     def _fill(self, values: NDArray[np.float32], users: Ints) -> None:
         """Write the pair features of `users`; float32 (n_pairs, len(users), n_pool)."""
         view = self._view
-        for at, column in enumerate(self._pairs):
+        for at, column in enumerate(self._of_pairs.columns):
             match column.axes:
                 case "user×topic":
                     spread(self._by_topic[column.name], users, view.history.topic[view.pool], values[at])
@@ -168,24 +189,39 @@ class SeparableScorer:
 
 
 @dataclass(frozen=True)
-class _Prepared:
-    """What scoring takes from the trees alone. a, b, c : trees by part. pairs : columns of A that need the pair."""
+class _Trees:
+    """Some trees of A. columns : those that depend on more than the user, or the post and the segment."""
 
-    a: list[Tree]
+    trees: list[Tree]
+    columns: list[Column]
+    tables: TreeTables
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What scoring takes from the trees alone: those of A with and without conditions on pairs, and of B and C."""
+
+    of_pairs: _Trees
+    of_rows: _Trees
     b: list[Tree]
     c: list[Tree]
-    pairs: list[Column]
-    tables: TreeTables
 
 
 @lru_cache(maxsize=4)
 def _prepared(trees: str, columns: tuple[Column, ...]) -> _Prepared:
     """Read a model's trees, once for all the moments that it scores."""
     parts = _by_part(parse_trees(trees), columns)
-    used = sorted({int(feature) for tree in parts["A"] for feature in tree.feature})
+    of_pairs, of_rows = list[Tree](), list[Tree]()
+    for tree in parts["A"]:
+        asks_for_pairs = any(columns[feature].axes == "user×post" for feature in tree.feature)
+        (of_pairs if asks_for_pairs else of_rows).append(tree)
+    return _Prepared(_laid_out(of_pairs, columns), _laid_out(of_rows, columns), parts["B"], parts["C"])
+
+
+def _laid_out(trees: list[Tree], columns: Sequence[Column]) -> _Trees:
+    used = sorted({int(feature) for tree in trees for feature in tree.feature})
     pairs = [feature for feature in used if columns[feature].axes in _PAIR_AXES]
-    tables = tree_tables(parts["A"], pairs)
-    return _Prepared(parts["A"], parts["B"], parts["C"], [columns[feature] for feature in pairs], tables)
+    return _Trees(trees, [columns[feature] for feature in pairs], tree_tables(trees, pairs))
 
 
 def _by_part(trees: list[Tree], columns: Sequence[Column]) -> dict[str, list[Tree]]:

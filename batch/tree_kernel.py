@@ -43,7 +43,8 @@ class TreeTables:
     threshold : float32 (n_nodes,); what is not above it goes left. nan_left : bool (n_nodes,). right : masks
     (n_nodes,), the leaves that stay reachable on the right. leaf : int64 (n_trees / 2 + 1, leaves²), the sum of a leaf
     of each of two trees, by slots, in units; the last row is zeros. unit : a power of two, so small that rounding the
-    leaves to it is less than what float64 loses, so large that no sum of all trees overflows.
+    leaves to it is less than what float64 loses, so large that no sum of all trees overflows. single : int64
+    (n_trees, leaves), each tree's own leaves by slots.
     """
 
     begin: Ints
@@ -53,6 +54,7 @@ class TreeTables:
     right: Masks
     leaf: Ints
     unit: float
+    single: Ints
 
 
 def tree_tables(trees: Sequence[Tree], pairs: Sequence[int]) -> TreeTables:
@@ -84,6 +86,7 @@ def tree_tables(trees: Sequence[Tree], pairs: Sequence[int]) -> TreeTables:
         np.array(right, dtype=kind),
         np.vstack([of_pairs, np.zeros((1, n_slots**2), dtype=np.int64)]),
         float(unit),
+        units,
     )
 
 
@@ -185,7 +188,7 @@ def _slot(mask: Any, bits: int) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _to_slots(mask: Masks, bits: int) -> None:
+def to_slots(mask: Masks, bits: int) -> None:
     """Write each mask's slot in its place; with numbers known to the compiler, which so takes 16 or more at once."""
     if bits == 16:
         for post in range(len(mask)):
@@ -298,7 +301,7 @@ def _add_trees(  # noqa: C901
                             node = open_nodes[i]
                             row = values[column[node], first_user + user, first:last]
                             _cut(mask, row, threshold[node], right[node], nan_left[node])
-                        _to_slots(mask, bits)
+                        to_slots(mask, bits)
                     one, other = shared
                     if one >= 0 and other >= 0:
                         of_all += leaf[pair, one << width | other]
