@@ -14,3 +14,7 @@ class BlockedError(BatchError):
 
     status = 3
     """The exit status: the same run once more would be blocked once more."""
+
+
+class LostTrainingError(BatchError):
+    """Workers that were to grow trees together did not; this process can grow them alone."""

@@ -24,7 +24,7 @@ from batch.deadline import Watch
 from batch.encode import IdsEncoder, PackedEncoder, UserEncoder
 from batch.engine import LocalEngine, ShardEngine
 from batch.erase import clear_copies, settle
-from batch.errors import BatchError, BlockedError, SkippedError
+from batch.errors import BatchError, BlockedError, LostTrainingError, SkippedError
 from batch.event_log.log import LogOptions
 from batch.features.matrix import model_columns
 from batch.features.orders import Orders
@@ -32,6 +32,7 @@ from batch.features.segments import build_segments
 from batch.features.view import History, View, build_history
 from batch.features.vocabulary import learn
 from batch.forecast import refuse_to_fill_redis
+from batch.grow import Grower, grow_here
 from batch.guards import broken_guards, count_rows, draw_sample, measure, refusal
 from batch.input_digest import input_digest
 from batch.model import Model, load_model, save_model
@@ -161,6 +162,7 @@ def run_batch(
     force: bool = False,
     full_refresh: bool = False,
     shard_engine: ShardEngine | None = None,
+    grow: Grower = grow_here,
     record: RunRecord | None = None,
     tick: datetime | None = None,
 ) -> Manifest:
@@ -169,7 +171,7 @@ def run_batch(
     `record` hears how it goes on, and its watch may end it, by EndedError. With `tick` the run is that of a schedule:
     it raises SkippedError where that tick's generation is published, or another run is at work.
 
-    `shard_engine` makes and writes users' slates; without one this process does.
+    `shard_engine` makes and writes users' slates; without one this process does. `grow` grows the trees.
     With `model_path` a saved model scores, else one is trained and saved, unless the gate finds a baseline better.
     Raises BatchError, SourceError or SlatesError with the live generation untouched; with `force` not because of a
     guard (batch.guards).
@@ -197,7 +199,7 @@ def run_batch(
         with clock.stage("train"):
             model = saved
             if ranker in TRAINED and saved is None:
-                model = train_model(settings, history, tables.as_of_s, refresh_s, report)
+                model = train_model(settings, history, tables.as_of_s, refresh_s, report, grow)
             history = with_network(history, model)
         with clock.stage("candidates"):
             view = view_at(settings, history, tables.as_of_s)
@@ -384,7 +386,12 @@ def _refresh_s(settings: BatchSettings, as_of: datetime) -> float:
 
 
 def train_model(
-    settings: BatchSettings, history: History, as_of_s: int, refresh_s: float, report: Report
+    settings: BatchSettings,
+    history: History,
+    as_of_s: int,
+    refresh_s: float,
+    report: Report,
+    grow: Grower = grow_here,
 ) -> Model | None:
     """Train a ranker on what came before `as_of_s`, for slates that are replaced after `refresh_s`.
 
@@ -398,15 +405,17 @@ def train_model(
         refresh_h=math.ceil(min(refresh_s / HOUR_S, settings.hours)),
         seed=settings.seed,
     )
-    train = _train_network if settings.ranker == "neural" else _train_trees
-    model = train(settings, history, as_of_s, sampling, report)
+    if settings.ranker == "neural":
+        model = _train_network(settings, history, as_of_s, sampling, report)
+    else:
+        model = _train_trees(settings, history, as_of_s, sampling, report, grow)
     if model is None:
         report.note(f"the log is too short to train on, so the slates are those of {FALLBACK_RANKER}")
     return model
 
 
 def _train_trees(
-    settings: BatchSettings, history: History, as_of_s: int, sampling: Sampling, report: Report
+    settings: BatchSettings, history: History, as_of_s: int, sampling: Sampling, report: Report, grow: Grower
 ) -> Model | None:
     network = None
     if settings.neural_feature:
@@ -428,7 +437,12 @@ def _train_trees(
         return None
     training = Training(settings.trees, settings.leaves, settings.learning_rate, settings.seed)
     train, base = (train_on_shown, base_of(columns)) if history.shown_known else (train_trees, "")
-    trees, columns = train(cases, columns, training, lambda done, total: report.stage("train", done, total))
+    given = cases, columns, training, lambda done, total: report.stage("train", done, total)
+    try:
+        trees, columns = train(*given, grow)
+    except LostTrainingError as error:
+        report.note(f"{error}; this process grows them alone instead")
+        trees, columns = train(*given)
     learned = history.vocabularies, history.encoder, as_of_s, len(cases.group), len(cases.grade)
     return Model(trees, tuple(columns), *learned, network, history.clusters, base)
 

@@ -217,6 +217,10 @@ class BatchSettings(BaseSettings):
     scheduler: str | None = Field(
         None, description="address of the Dask scheduler, such as tcp://10.0.0.5:8786; two local workers without it"
     )
+    train_on: Literal["coordinator", "workers"] = Field(
+        "coordinator",
+        description="where the engine dask grows trees: in the process that runs the batch, or on the workers together",
+    )
     train_every_h: float = Field(
         36,
         ge=0,

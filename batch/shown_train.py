@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from batch.cases import Cases
 from batch.features.matrix import Column
 from batch.features.response import RESPONSE
-from batch.tables import Floats
+from batch.grow import Boosting, Grower, Rows, grow_here
+from batch.tables import Floats, Ints
 from batch.train import Training, feature_names, tree_parameters
 
 _HELD_OUT = 0.25
 """Share of the cases, the latest ones, that no tree sees: they decide whether trees are used, and which columns."""
-_PATIENCE = 20
 _CLEAR = 1.96
 
 
@@ -25,7 +25,11 @@ def base_of(columns: Sequence[Column]) -> str:
 
 
 def train_on_shown(
-    cases: Cases, columns: list[Column], training: Training, progress: Callable[[int, int], None]
+    cases: Cases,
+    columns: list[Column],
+    training: Training,
+    progress: Callable[[int, int], None],
+    grow: Grower = grow_here,
 ) -> tuple[str, list[Column]]:
     """Train on whether the user responded; return the model in LightGBM's text format, and the columns that it uses.
 
@@ -38,9 +42,9 @@ def train_on_shown(
     start = cases.matrix[:, columns.index(Column("A", base))].astype(np.float64) if base else np.zeros(len(cases.grade))
     split = _Split(cases, columns, start)
     if not base:
-        return split.train(training, progress).model_to_string(), columns
-    with_pairs = _fitted(split, training, progress)
-    without = _fitted(split.without_pairs(), training, progress)
+        return grow(split.boosting(training), progress).model_to_string(), columns
+    with_pairs = _fitted(split, training, progress, grow)
+    without = _fitted(split.without_pairs(), training, progress, grow)
     better = with_pairs if _is_clear(without.surprise() - with_pairs.surprise()) else without
     return better.text(), better.split.columns
 
@@ -74,30 +78,20 @@ class _Split:
         fewer = replace(self.cases, matrix=np.ascontiguousarray(self.cases.matrix[:, kept]))
         return _Split(fewer, [self.columns[at] for at in kept], self.start)
 
-    def train(self, training: Training, progress: Callable[[int, int], None], *, judged: bool = False) -> lgb.Booster:
-        """Grow the trees; if `judged`, as long as held-out cases say that they help."""
-        data = self._dataset(self.seen)
-        return lgb.train(
-            {**tree_parameters(self.columns, training), "objective": "binary", "metric": "binary_logloss"},
-            data,
-            num_boost_round=training.trees,
-            valid_sets=[self._dataset(self.held, data)] if judged else [],
-            callbacks=[
-                lambda environment: progress(environment.iteration + 1, training.trees),
-                *([lgb.early_stopping(_PATIENCE, verbose=False)] if judged else []),
-            ],
+    def boosting(self, training: Training, *, judged: bool = False) -> Boosting:
+        """Return the trees to grow; if `judged`, as many as held-out cases say that help."""
+        parameters = {**tree_parameters(self.columns, training), "objective": "binary", "metric": "binary_logloss"}
+        seen, held = self.cases.group[: self.n_seen], self.cases.group[self.n_seen :]
+        return Boosting(
+            self._rows(self.seen, seen),
+            self._rows(self.held, held) if judged else None,
+            feature_names(self.columns),
+            parameters,
+            training.trees,
         )
 
-    def _dataset(self, rows: slice, reference: lgb.Dataset | None = None) -> lgb.Dataset:
-        return lgb.Dataset(
-            self.cases.matrix[rows],
-            label=self.cases.grade[rows] > 0,
-            init_score=self.start[rows],
-            reference=reference,
-            feature_name=feature_names(self.columns),
-            params={"max_bin": 255, "verbosity": -1},
-            free_raw_data=True,
-        )
+    def _rows(self, rows: slice, group: Ints) -> Rows:
+        return Rows(self.cases.matrix[rows], self.cases.grade[rows] > 0, self.start[rows], group[group > 0])
 
 
 @dataclass(frozen=True)
@@ -111,7 +105,8 @@ class _Fitted:
 
     def text(self) -> str:
         """Return the model: the best trees, or none where they do not help."""
-        gain = _order(self.after, self.split) - _order(self.before, self.split)
+        held = self.split.cases.grade[self.split.held] > 0, self.split.cases.group[self.split.n_seen :]
+        gain = right_pairs(self.after, *held) - right_pairs(self.before, *held)
         if _is_clear(gain):
             return str(self.booster.model_to_string(num_iteration=self.booster.best_iteration))
         return str(self.booster.model_to_string(start_iteration=self.booster.current_iteration()))
@@ -125,8 +120,8 @@ class _Fitted:
         return np.asarray(np.bincount(group, of_row, len(split.cases.group) - split.n_seen), dtype=np.float64)
 
 
-def _fitted(split: _Split, training: Training, progress: Callable[[int, int], None]) -> _Fitted:
-    booster, before = split.train(training, progress, judged=True), split.start[split.held]
+def _fitted(split: _Split, training: Training, progress: Callable[[int, int], None], grow: Grower) -> _Fitted:
+    booster, before = grow(split.boosting(training, judged=True), progress), split.start[split.held]
     added = booster.predict(split.cases.matrix[split.held], raw_score=True, num_threads=1)
     return _Fitted(split, booster, before, before + added)
 
@@ -136,9 +131,11 @@ def _is_clear(gain: Floats) -> bool:
     return bool(gain.mean() > _CLEAR * gain.std() / np.sqrt(len(gain)))
 
 
-def _order(scores: Floats, split: _Split) -> Floats:
-    """Return, by group, the share of pairs in the right order (AUC) among what was shown; groups with both kinds."""
-    sizes, responded = split.cases.group[split.n_seen :], split.cases.grade[split.held] > 0
+def right_pairs(scores: Floats, responded: NDArray[np.bool_], sizes: Ints) -> Floats:
+    """Return, by group, the share of pairs in the right order (AUC), for the groups that hold both kinds.
+
+    scores, responded : of rows, those of a group standing together. sizes : of the groups.
+    """
     group = np.repeat(np.arange(len(sizes)), sizes)
     rank = _ranks(scores, group, sizes)
     positives = np.bincount(group, responded, len(sizes))

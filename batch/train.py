@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from batch.cases import Cases
 from batch.features.matrix import Column
+from batch.grow import Boosting, Grower, Rows, grow_here
 
 _FEWEST_ROWS = 500
 
@@ -30,7 +31,11 @@ def enough(grade: NDArray[np.int32]) -> bool:
 
 
 def train_trees(
-    cases: Cases, columns: list[Column], training: Training, progress: Callable[[int, int], None]
+    cases: Cases,
+    columns: list[Column],
+    training: Training,
+    progress: Callable[[int, int], None],
+    grow: Grower = grow_here,
 ) -> tuple[str, list[Column]]:
     """Train; return the model in LightGBM's text format, and its columns. `progress` hears (trees done, trees).
 
@@ -44,22 +49,9 @@ def train_trees(
         "lambdarank_truncation_level": 20,
         "label_gain": [2.0**grade - 1 for grade in range(10)],
     }
-    dataset = lgb.Dataset(
-        cases.matrix,
-        label=cases.grade,
-        group=cases.group[cases.group > 0],
-        init_score=-np.log(cases.chance),
-        feature_name=feature_names(columns),
-        params={"max_bin": 255, "verbosity": -1},
-        free_raw_data=True,
-    )
-    booster = lgb.train(
-        parameters,
-        dataset,
-        num_boost_round=training.trees,
-        callbacks=[lambda environment: progress(environment.iteration + 1, training.trees)],
-    )
-    return booster.model_to_string(), columns
+    rows = Rows(cases.matrix, cases.grade, -np.log(cases.chance), cases.group[cases.group > 0])
+    boosting = Boosting(rows, None, feature_names(columns), parameters, training.trees)
+    return grow(boosting, progress).model_to_string(), columns
 
 
 def tree_parameters(columns: list[Column], training: Training) -> dict[str, Any]:

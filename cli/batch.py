@@ -5,10 +5,13 @@ from pathlib import Path
 
 import click
 
+from batch.dask_cluster import import_distributed
 from batch.deadline import Watch, ended_by_signals
 from batch.engine import ShardEngine
-from batch.engine_dask import DaskEngine, import_distributed
+from batch.engine_dask import DaskEngine
 from batch.errors import BatchError, SkippedError
+from batch.grow import Grower, grow_here
+from batch.grow_dask import DaskGrower
 from batch.pipeline import run_batch
 from batch.refresh import model_in_use
 from batch.run_record import RunRecord
@@ -171,6 +174,7 @@ def publish_once(
                     force=force,
                     full_refresh=full_refresh,
                     shard_engine=_shard_engine(settings, url),
+                    grow=grower_of(settings),
                     record=record,
                     tick=tick,
                 )
@@ -186,6 +190,13 @@ def _shard_engine(settings: BatchSettings, redis_url: str) -> ShardEngine | None
         raise BatchError(msg)
     import_distributed()  # where it is missing, say so before the work
     return DaskEngine(redis_url, settings.scheduler)
+
+
+def grower_of(settings: BatchSettings) -> Grower:
+    """Return what grows the trees: this process, or with the engine `dask` and train_on = workers its workers."""
+    if settings.engine == "dask" and settings.train_on == "workers":
+        return DaskGrower(settings.scheduler)
+    return grow_here
 
 
 def summary(manifest: Manifest) -> str:

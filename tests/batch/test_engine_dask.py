@@ -20,7 +20,7 @@ from extras import needs
 from redis import Redis
 from sqlalchemy import Engine
 
-from batch import engine_dask
+from batch import dask_cluster
 from batch.engine_dask import DaskEngine
 from batch.errors import BatchError
 from batch.pipeline import run_batch
@@ -192,7 +192,7 @@ def test_a_scheduler_that_does_not_answer_is_named(
 
 
 def test_workers_with_other_packages_are_refused(redis_url: str, cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_dask, "metadata", SimpleNamespace(version=lambda name: "0"))  # of this process alone
+    monkeypatch.setattr(dask_cluster, "metadata", SimpleNamespace(version=lambda name: "0"))  # of this process alone
     dask = DaskEngine(redis_url, cluster.scheduler_address)
     with pytest.raises(BatchError, match=r"the Dask worker tcp://127\.0\.0\.1:\d+ has hourfeed .*, not 0, numpy"):
         next(dask.run(None, []))  # type: ignore[arg-type]

@@ -15,9 +15,11 @@ import pytest
 from batch.engine import LocalEngine
 from batch.engine_dask import DaskEngine
 from batch.errors import BatchError
+from batch.grow import grow_here
+from batch.grow_dask import DaskGrower
 from batch.settings import BatchSettings
 from batch.shard import Shard
-from cli.batch import publish_once
+from cli.batch import grower_of, publish_once
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -30,6 +32,20 @@ def test_without_the_extra_the_engine_dask_names_it_before_the_work(
         publish_once(BatchSettings(state=tmp_path, redis_url=redis_url, engine="dask"), NOW)
     with pytest.raises(BatchError, match="needs the extra `dask`"):
         list(DaskEngine(redis_url).run(None, []))  # type: ignore[arg-type]
+
+
+def test_without_the_extra_no_trees_are_grown_on_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(BatchError, match="needs the extra `dask`"):
+        DaskGrower()(None, lambda _done, _total: None)  # type: ignore[arg-type]
+
+
+def test_trees_are_grown_on_workers_only_where_the_engine_has_some(tmp_path: Path) -> None:
+    scheduler = "tcp://10.0.0.5:8786"
+    here = BatchSettings(state=tmp_path, train_on="workers", scheduler=scheduler)
+    assert grower_of(here) is grow_here
+    assert grower_of(here.model_copy(update={"engine": "dask"})) == DaskGrower(scheduler)
+    assert grower_of(here.model_copy(update={"engine": "dask", "train_on": "coordinator"})) is grow_here
 
 
 def test_workers_elsewhere_need_a_redis_that_they_reach(tmp_path: Path) -> None:
