@@ -210,7 +210,12 @@ class BatchSettings(BaseSettings):
     codec: Literal["ids", "packed"] = Field(
         "ids", description="how slates lie in Redis: `ids` for people to read, `packed` in two fifths of the memory"
     )
-    publish_batch: int = Field(500, ge=1, le=10_000, description="users whose slates go to Redis in one round trip")
+    publish_batch: int = Field(
+        500,
+        ge=1,
+        le=10_000,
+        description="most users whose slates go to Redis in one round trip, or fewer",
+    )
     engine: Literal["local", "dask"] = Field(
         "local", description="what makes and writes the slates: this process, or Dask workers (extra `dask`)"
     )

@@ -56,6 +56,7 @@ daemonize no
 save ""
 appendonly yes
 appendfsync everysec
+rdbcompression no
 hash-max-{listpack}-value {LISTPACK_LIMIT}
 hash-max-{listpack}-entries {LISTPACK_LIMIT}
 """,

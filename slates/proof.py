@@ -9,6 +9,9 @@ from slates.resp import command
 from slates.shard_writer import Sample, WrittenShard, digest_stored
 from slates.wire import send
 
+_SAMPLES_AT_ONCE = 16
+"""Redis answers with whole slates, so readers would wait for many of them."""
+
 
 def wrong_sizes(redis: Redis, sizes: Iterable[tuple[str, bool, int]], batch: int) -> Iterator[str]:
     """Say of each key that is not of its size what is wrong; sizes as in WrittenShard."""
@@ -23,7 +26,7 @@ def wrong_sizes(redis: Redis, sizes: Iterable[tuple[str, bool, int]], batch: int
 
 def wrong_samples(redis: Redis, samples: Iterable[Sample], batch: int) -> Iterator[str]:
     """Say of each sample that is not what was written what is wrong."""
-    for some in batches(samples, batch):
+    for some in batches(samples, min(batch, _SAMPLES_AT_ONCE)):
         with redis.pipeline(transaction=False) as pipeline:
             for key, is_string, _ in some:
                 _ = pipeline.get(key) if is_string else pipeline.hgetall(key)

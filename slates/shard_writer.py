@@ -6,16 +6,17 @@ the shard what it would know had it written it itself.
 
 import hashlib
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from slates.batches import batches
 from slates.codec import ACTED_FIELD
 from slates.entry import Entry, Row, row_entry, set_field_command
 from slates.errors import CodecError
 from slates.keys import Keys
 from slates.lock import Turn
+from slates.pace import Pace, pieces
 from slates.refusal import refusal_explained
 from slates.wire import send
 
@@ -136,8 +137,12 @@ class ShardWriter:
         return row_entry(user, self.ttl_s, longest=longest)
 
 
-def write_entries(redis: "Redis", entries: Sequence[Entry], at_once: int) -> None:
-    """Send entries, `at_once` of them in one round trip."""
-    for batch in batches(entries, at_once):
+def write_entries(redis: "Redis", entries: Sequence[Entry], at_most: int) -> None:
+    """Send entries, each round trip as many as the pace allows and no more than `at_most`."""
+    pace = Pace()
+    for piece in pieces(entries, at_most, pace):
+        ready = [(entry.key, entry.commands, entry.replies) for entry in piece]
+        begun = time.perf_counter()
         with refusal_explained():
-            send(redis, [(entry.key, entry.commands, entry.replies) for entry in batch])
+            send(redis, ready)
+        pace.heard(sum(len(commands) for _, commands, _ in ready), time.perf_counter() - begun)
