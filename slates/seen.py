@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from redis import Redis
 
 from slates.keys import Keys, escape_id, unescape_id
-from slates.resp import command
+from slates.resp import bulk, command
 from slates.wire import send
 
 MOST = 1_000
@@ -15,7 +15,7 @@ WRITE_REPLIES = 6
 
 def read_seen_command(key: str) -> bytes:
     """Write what asks for a user's posts; it gets one reply, for `read_seen`."""
-    return command(b"ZRANGE", key.encode(), b"0", b"-1")
+    return b"*4\r\n$6\r\nZRANGE\r\n%b$1\r\n0\r\n$2\r\n-1\r\n" % bulk(key.encode())
 
 
 def read_seen(reply: Iterable[bytes]) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """Sends ready-made commands in bulk: one write and one wait for a batch, with little work for each command."""
 
 import os
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from slates.cluster import by_node, cluster_of
+from slates.line import Line, line_of
 
 Ready = tuple[str, bytes, int]
 """A key, the commands for it as bytes, and how many replies they get."""
@@ -19,6 +21,8 @@ Ready = tuple[str, bytes, int]
 _TRIES = 8
 _KEPT = 32
 """Connections that are not given back to the pool, which has an end."""
+_RESTS_S = 30.0
+"""A connection that was not used for longer may be gone without a word: a new one takes its place."""
 _MOVING = (AskError, ClusterDownError, TryAgainError, RedisClusterException, RedisConnectionError, RedisTimeoutError)
 """What a cluster answers while slots move or a node is replaced; a MovedError is an AskError."""
 
@@ -57,7 +61,8 @@ class Wire:
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self._idle: list[Any] = []
+        self._is_cluster = cluster_of(redis) is not None
+        self._idle: list[tuple[Line, float]] = []
         self._pid = os.getpid()
 
     def ask(self, batch: Sequence[Ready], *, tries: int = _TRIES) -> list[Any]:
@@ -66,28 +71,44 @@ class Wire:
         A connection that broke since it was last used is replaced at once; one that does not answer in time is not
         waited for a second time.
         """
-        if cluster_of(self.redis) is not None:
+        line = None if self._is_cluster else self._line()
+        if line is None:
             return send(self.redis, batch, tries=tries)
-        if self._pid != os.getpid():  # a fork must not write to its parent's connections
-            self._idle, self._pid = [], os.getpid()
         try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = self.redis.connection_pool.get_connection()
-        try:
-            connection.send_packed_command((b"".join([commands for _, commands, _ in batch]),))
-            replies = [connection.read_response() for _ in batch]
+            replies = line.ask(b"".join([commands for _, commands, _ in batch]), len(batch))
         except BaseException as error:
-            connection.disconnect()  # what it may still answer belongs to nobody
-            self.redis.connection_pool.release(connection)
+            self._give_back(line)
             if isinstance(error, RedisConnectionError) and not isinstance(error, RedisTimeoutError):
                 return send(self.redis, batch, tries=tries)
             raise
+        for reply in replies:
+            if isinstance(reply, Exception):  # the client knows its kind, and which of them to try again
+                self._give_back(line)
+                return send(self.redis, batch, tries=tries)
         if len(self._idle) < _KEPT:
-            self._idle.append(connection)
+            self._idle.append((line, time.monotonic()))
         else:
-            self.redis.connection_pool.release(connection)
+            self._give_back(line)
         return replies
+
+    def _line(self) -> Line | None:
+        """Return one that nobody else uses; None where the client's connections are no plain sockets."""
+        if self._pid != os.getpid():  # a fork must not write to its parent's connections
+            self._idle, self._pid = [], os.getpid()
+        while self._idle:
+            kept, since_s = self._idle.pop()
+            if time.monotonic() < since_s + _RESTS_S:
+                return kept
+            self._give_back(kept)
+        connection: Any = self.redis.connection_pool.get_connection()
+        line = line_of(connection)
+        if line is None:
+            self.redis.connection_pool.release(connection)
+        return line
+
+    def _give_back(self, line: Line) -> None:
+        line.connection.disconnect()  # what it may still answer belongs to nobody
+        self.redis.connection_pool.release(line.connection)
 
 
 def _send_to_nodes(cluster: RedisCluster, batch: Sequence[Ready]) -> list[Any]:

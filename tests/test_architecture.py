@@ -19,7 +19,7 @@ MAY_IMPORT = {
 }
 PACKAGES = {
     "charts": set(),
-    "slates": {"redis"},
+    "slates": {"hiredis", "redis"},  # the parser of replies that redis-py uses too
     "server": {
         "dateutil",
         "flask",

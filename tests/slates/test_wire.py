@@ -1,4 +1,5 @@
 import os
+import time
 from unittest.mock import patch
 
 import pytest
@@ -42,6 +43,15 @@ def test_a_connection_that_broke_is_replaced_at_once(redis_url: str, redis_clien
         for other in ids_of(redis_client) - {str(redis_client.client_id())}:
             redis_client.client_kill_filter(_id=other)
         assert wire.ask([ECHO]) == [b"hello"]
+
+
+def test_a_connection_that_rested_for_long_is_not_trusted(redis_client: Redis) -> None:
+    wire = Wire(redis_client)
+    wire.ask([ECHO])
+    before = ids_of(redis_client)
+    with patch("slates.wire.time.monotonic", return_value=time.monotonic() + 31):
+        assert wire.ask([ECHO]) == [b"hello"]
+    assert ids_of(redis_client) - before
 
 
 def test_after_an_error_that_redis_answers_nothing_of_it_is_left(redis_client: Redis) -> None:
