@@ -5,10 +5,12 @@ nothing) orders posts by popularity alone, and looks well on every other count.
 """
 
 import numpy as np
+from numba import njit, prange
 from numpy.typing import NDArray
 
 from batch.features.view import View
 from batch.slate import ActedOn
+from batch.tables import Ints
 
 PLACES = 5
 _FEWEST_USERS = 20
@@ -25,14 +27,12 @@ def share_alike(top: NDArray[np.int32], acted: ActedOn, view: View) -> float | N
     miss what they have acted on. Counted are users with a history who could be shown ten posts; None where there are
     fewer than 20 of them. top : int32 (n_users, PLACES or less), indices of posts, -1 for none.
     """
-    in_pool = view.place[acted.post] >= 0
-    excluded = np.bincount(_users_of(acted)[in_pool], minlength=view.n_users)
+    excluded = _count_within(acted.begin, acted.post, view.place >= 0)
     counted = (view.end > view.history.start[:-1]) & (len(view.pool) - excluded >= 2 * PLACES)
     if counted.sum() < _FEWEST_USERS:
         return None
     shown = np.bincount(top[counted][top[counted] >= 0], minlength=view.n_posts)
-    of_counted = counted[_users_of(acted)]
-    may = counted.sum() - np.bincount(acted.post[of_counted], minlength=view.n_posts)
+    may = counted.sum() - _count_posts(acted.begin, acted.post, counted, view.n_posts)
     common = np.argsort(-shown / np.maximum(may, 1), kind="stable")[:_COMMON]
     rank = np.full(view.n_posts, _COMMON)
     rank[common] = np.arange(len(common))
@@ -59,5 +59,22 @@ def _alike(
     return np.asarray((expected == got).all(axis=1))
 
 
-def _users_of(acted: ActedOn) -> NDArray[np.int64]:
-    return np.repeat(np.arange(len(acted.begin) - 1), np.diff(acted.begin))
+@njit(parallel=True, cache=True, nogil=True)
+def _count_within(begin: Ints, post: NDArray[np.integer], within: NDArray[np.bool_]) -> Ints:
+    """Count how many of each user's posts are `within`, (n_posts,)."""
+    counts = np.zeros(len(begin) - 1, dtype=np.int64)
+    for user in prange(len(counts)):
+        for at in range(begin[user], begin[user + 1]):
+            counts[user] += within[post[at]]
+    return counts
+
+
+@njit(cache=True, nogil=True)
+def _count_posts(begin: Ints, post: NDArray[np.integer], counted: NDArray[np.bool_], n_posts: int) -> Ints:
+    """Count the users who are `counted` of each post."""
+    counts = np.zeros(n_posts, dtype=np.int64)
+    for user in range(len(counted)):
+        if counted[user]:
+            for at in range(begin[user], begin[user + 1]):
+                counts[post[at]] += 1
+    return counts

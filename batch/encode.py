@@ -26,7 +26,7 @@ class UserEncoder(Protocol):
         posts : int32, (n_users, n_buckets, top_n), indices of posts, -1 for none.
         """
 
-    def entry(self, key: str, body: tuple[bytes, int, int], acted: Ints, segment: str) -> Entry:
+    def entry(self, key: str, body: tuple[bytes, int, int], acted: NDArray[np.integer], segment: str) -> Entry:
         """Put the entry of one user together; `acted` are indices of posts, `segment` is "" where none is known."""
 
 
@@ -55,7 +55,7 @@ class IdsEncoder:
         for user in range(len(posts)):
             yield bytes(whole[begin[user] : begin[user + 1]]), int(sums[user]), int(longest[user])
 
-    def entry(self, key: str, body: tuple[bytes, int, int], acted: Ints, segment: str) -> Entry:
+    def entry(self, key: str, body: tuple[bytes, int, int], acted: NDArray[np.integer], segment: str) -> Entry:
         """Make the user's hash."""
         fields, value_bytes, longest = body
         n_fields = self._n_fields
@@ -66,7 +66,7 @@ class IdsEncoder:
                 value_bytes += len(value)
         return hash_entry(key, fields, n_fields, self._ttl_s, value_bytes=value_bytes, longest=longest)
 
-    def slate(self, posts: Ints) -> bytes:
+    def slate(self, posts: NDArray[np.integer]) -> bytes:
         """Encode one slate, of indices of posts."""
         return b" ".join([self._words[post] for post in posts.tolist()])
 
@@ -88,7 +88,7 @@ class PackedEncoder:
         for of_user in self._number[posts]:
             yield of_user.tobytes(), self._layout.slates_bytes, 0
 
-    def entry(self, key: str, body: tuple[bytes, int, int], acted: Ints, segment: str) -> Entry:
+    def entry(self, key: str, body: tuple[bytes, int, int], acted: NDArray[np.integer], segment: str) -> Entry:
         """Make the user's string."""
         value = body[0] + self._layout.tail(self._number[acted].tobytes(), segment)
         values = self._layout.hours + bool(segment) + bool(len(acted))

@@ -288,7 +288,6 @@ def latest_of_each(
     return begin, kept
 
 
-@njit(parallel=True, cache=True, nogil=True)
 def posts_of_each(
     by_user: Places,
     start: Ints,
@@ -297,35 +296,76 @@ def posts_of_each(
     n_events: int,
     n_posts: int,
     users_at_once: int,
-) -> tuple[Ints, Ints]:
+) -> tuple[Ints, NDArray[np.int32]]:
     """Return the posts of each user's `known` events among the first `n_events`, each once, ascending.
 
-    Returns where each user's begin, int64 (n_users + 1,), and the posts, int64.
+    known : in the order of by_user. Returns where each user's begin, int64 (n_users + 1,), and the posts, int32.
     """
+    room = np.zeros(len(start), dtype=np.int64)
+    _count_known(by_user, start, known, n_events, room)
+    room = np.cumsum(room)
+    posts, found = np.empty(room[-1], dtype=np.int32), np.zeros(len(start), dtype=np.int64)
+    _note_posts(by_user, start, known, post, n_events, n_posts, users_at_once, room, posts, found)
+    begin = np.cumsum(found)
+    if begin[-1] < len(posts):
+        _close_gaps(room, begin, posts)
+    return begin, posts[: begin[-1]]
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _count_known(by_user: Places, start: Ints, known: NDArray[np.bool_], n_events: int, counts: Ints) -> None:
+    """Count each user's known events at the place after the user's; (n_users + 1,)."""
+    for user in prange(len(start) - 1):
+        for place in range(start[user], start[user + 1]):
+            counts[user + 1] += known[place] and by_user[place] < n_events
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _note_posts(
+    by_user: Places,
+    start: Ints,
+    known: NDArray[np.bool_],
+    post: NDArray[np.int32],
+    n_events: int,
+    n_posts: int,
+    users_at_once: int,
+    room: Ints,
+    posts: NDArray[np.int32],
+    found: Ints,
+) -> None:
+    """Write each user's posts from room[user] on, and how many. A set of bits has no post twice, and an order."""
     n_users = len(start) - 1
-    n_chunks = (n_users + users_at_once - 1) // users_at_once
-    begin = np.zeros(n_users + 1, dtype=np.int64)
-    for chunk in prange(n_chunks):
-        met_by = np.full(n_posts, -1, dtype=np.int64)
+    for chunk in prange((n_users + users_at_once - 1) // users_at_once):
+        words = np.zeros((n_posts + 63) // 64, dtype=np.uint64)
         for user in range(chunk * users_at_once, min((chunk + 1) * users_at_once, n_users)):
-            found = 0
             for place in range(start[user], start[user + 1]):
-                event = by_user[place]
-                if event < n_events and known[event] and met_by[post[event]] != user:
-                    met_by[post[event]] = user
-                    found += 1
-            begin[user + 1] = found
-    begin = np.cumsum(begin)
-    found_posts = np.empty(begin[n_users], dtype=np.int64)
-    for chunk in prange(n_chunks):
-        met_by = np.full(n_posts, -1, dtype=np.int64)
-        for user in range(chunk * users_at_once, min((chunk + 1) * users_at_once, n_users)):
-            free = begin[user]
-            for place in range(start[user], start[user + 1]):
-                event = by_user[place]
-                if event < n_events and known[event] and met_by[post[event]] != user:
-                    met_by[post[event]] = user
-                    found_posts[free] = post[event]
+                if known[place] and by_user[place] < n_events:
+                    touched = post[by_user[place]]
+                    words[touched >> 6] |= np.uint64(1) << np.uint64(touched & 63)
+            free = room[user]
+            for at in range(len(words)):
+                word = words[at]
+                words[at] = 0
+                while word:
+                    lowest = word & (~word + np.uint64(1))
+                    posts[free] = at * 64 + _bits(lowest - np.uint64(1))
                     free += 1
-            found_posts[begin[user] : free].sort()
-    return begin, found_posts
+                    word ^= lowest
+            found[user + 1] = free - room[user]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _bits(word: np.uint64) -> np.uint64:
+    """Count the bits of a word, in pairs, fours and bytes."""
+    word -= (word >> np.uint64(1)) & np.uint64(0x5555555555555555)
+    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return (word * np.uint64(0x0101010101010101)) >> np.uint64(56)
+
+
+@njit(cache=True, nogil=True)
+def _close_gaps(room: Ints, begin: Ints, posts: NDArray[np.int32]) -> None:
+    """Move each user's posts from room[user] to begin[user], which is never behind it."""
+    for user in range(len(begin) - 1):
+        for at in range(begin[user + 1] - begin[user]):
+            posts[begin[user] + at] = posts[room[user] + at]

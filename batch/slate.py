@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from batch.baselines import events_in
 from batch.features.orders import USERS_AT_ONCE
 from batch.features.view import History, View
-from batch.passes import posts_of_each
+from batch.passes import posts_of_each, reordered
 from batch.rank import Scorer
 from batch.rules import NO_RULES, Picked, RuledPool, Rules, Scores
 from batch.tables import Floats, Ints
@@ -34,10 +34,10 @@ class Chunk:
 
 @dataclass(frozen=True)
 class ActedOn:
-    """Posts that a user is not shown again. begin : int64 (n_users + 1,); post : int64, indices of posts, by user."""
+    """Posts that a user is not shown again. begin : int64 (n_users + 1,); post : whole numbers, indices, by user."""
 
     begin: Ints
-    post: Ints
+    post: NDArray[np.integer]
 
 
 def acted_on(history: History, view: View, actions: Sequence[str]) -> ActedOn:
@@ -45,7 +45,7 @@ def acted_on(history: History, view: View, actions: Sequence[str]) -> ActedOn:
     tables = history.tables
     counts = np.array([action in actions for action in tables.actions], dtype=bool)
     # Where all actions count, a pair's first event says all that the later ones would.
-    known = history.first if counts.all() else counts[tables.events.action]
+    known = history.orders.first_by_user if counts.all() else reordered(counts[tables.events.action], history.by_user)
     log = history.by_user, history.start, known, tables.events.post
     begin, post = posts_of_each(*log, view.n_events, max(view.n_posts, 1), USERS_AT_ONCE)
     own_user, own_post = _own_posts(history)

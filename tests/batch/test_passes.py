@@ -109,10 +109,11 @@ def test_the_latest_known_events_of_each_user_are_kept(n_events: int) -> None:
 
 
 def test_two_posts_are_touched_together_as_often_as_a_product_of_matrices_says() -> None:
-    begin, posts = posts_of_each(order_by(USER, START), START, FLAG, POST, 1_000, 21, 2)
+    order = order_by(USER, START)
+    begin, posts = posts_of_each(order, START, reordered(FLAG, order), POST, 1_000, 21, 2)
     touched = np.zeros((52, 21))
     touched[np.repeat(np.arange(52), np.diff(begin)), posts] = 1
-    found = touched_together(begin, posts.astype(np.int32), 21)
+    found = touched_together(begin, posts, 21)
     assert found.has_canonical_format
     assert np.array_equal(found.toarray(), touched.T @ touched)
     assert found.nnz == np.count_nonzero(touched.T @ touched)
