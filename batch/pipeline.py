@@ -62,8 +62,8 @@ from slates.generations import (
     GenerationWriter,
     listpack_warning,
     live_generation,
+    made_since,
     new_generation_id,
-    published_since,
 )
 from slates.half_written import half_written
 from slates.keys import Keys
@@ -180,7 +180,7 @@ def run_batch(
 
     keys, watch = keys_of(redis, settings.prefix, settings.arm), record.watch if record else Watch()
     clock, report = _Clock(lambda stage: _enter(stage, watch, record)), _Watched(report, watch)
-    with _turn(settings, redis, keys, watch, record, tick) as lock:
+    with _turn(settings, redis, keys, watch, record, tick, force=force) as lock:
         with clock.stage("read"):
             erased = erased_users(redis, keys)
             clear_copies(settings.state, erased)
@@ -243,9 +243,19 @@ def _enter(stage: str, watch: Watch, record: RunRecord | None) -> None:
 
 @contextmanager
 def _turn(
-    settings: BatchSettings, redis: Redis, keys: Keys, watch: Watch, record: RunRecord | None, tick: datetime | None
+    settings: BatchSettings,
+    redis: Redis,
+    keys: Keys,
+    watch: Watch,
+    record: RunRecord | None,
+    tick: datetime | None,
+    *,
+    force: bool,
 ) -> Iterator[RunLock]:
-    """Hold the lock for a run, unless it is that of a tick for which there is nothing to do."""
+    """Hold the lock for a run, unless it is that of a tick for which there is nothing to do.
+
+    A blocked generation is none that `force` leaves its tick to.
+    """
     wait_s = LOCK_WAIT_S if tick is None else 0.0
     lock = RunLock(redis, keys, ttl_s=settings.lock_ttl_s, wait_s=wait_s, while_waiting=watch.check)
     with ExitStack() as held:
@@ -258,9 +268,10 @@ def _turn(
             raise SkippedError(msg) from error
         if tick is not None:
             full = record is not None and record.run == "full"
-            done = published_since(redis, keys, tick, datetime.now(UTC), full=full)
+            done = made_since(redis, keys, tick, datetime.now(UTC), full=full, blocked=not force)
             if done is not None:
-                msg = f"generation {done.id} is that of the tick of {tick:%Y-%m-%dT%H:%M:%SZ}, or later"
+                blocked = ", which a guard has blocked," if done.state == "blocked" else ""
+                msg = f"generation {done.id}{blocked} is that of the tick of {tick:%Y-%m-%dT%H:%M:%SZ}, or later"
                 raise SkippedError(msg)
         watch.last_words.append(lambda _: lock.give_back())
         if record is not None:

@@ -17,7 +17,7 @@ from batch.settings import BatchSettings
 from cli.batch import publish_once
 from slates.client import REDIS_AWAY, RedisError, connect
 from slates.errors import SlatesError
-from slates.generations import published_since
+from slates.generations import made_since
 from slates.keys import Keys
 from source.errors import SourceError
 
@@ -60,7 +60,7 @@ def _run(settings: BatchSettings, due: Due, as_of: datetime) -> dict[str, str]:
 def _skipped(settings: BatchSettings, due: Due) -> Outcome:
     """Say whether the tick that was left to another is done by now."""
     with connect(settings.redis_url or "") as redis:
-        return "done" if published_since(redis, Keys(), due.tick, datetime.now(UTC)) else "busy"
+        return "done" if made_since(redis, Keys(), due.tick, datetime.now(UTC)) else "busy"
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from slates.client import REDIS_AWAY, RedisError
 from slates.cluster import keys_of
 from slates.errors import SlatesError
 from slates.experiment import CONTROL, running_experiment
-from slates.generations import list_generations, published_since
+from slates.generations import list_generations, made_since
 from slates.keys import Keys
 from slates.manifest import Manifest, Run
 
@@ -117,7 +117,8 @@ class _Runs:
         name = f"the {due.kind} run{f' of the arm {arm}' if arm else ''} for {due.tick:%Y-%m-%dT%H:%M:%SZ}"
         done, at_work = self._standing(keys, due)
         if done is not None:
-            _say(f"{name} is skipped: generation {done.id} is published")
+            state = "blocked by a guard" if done.state == "blocked" else "published"
+            _say(f"{name} is skipped: generation {done.id} is {state}")
             return "done"
         if at_work:
             _say(f"{name} is skipped: another run is at work")
@@ -162,7 +163,7 @@ class _Runs:
         """Return the generation that is this tick's, None where there is none, and whether a run is at work."""
         try:
             now = datetime.now(UTC)
-            done = published_since(self._redis, keys, due.tick, now, full=due.kind == "full")
+            done = made_since(self._redis, keys, due.tick, now, full=due.kind == "full")
             return done, bool(self._redis.exists(keys.lock))
         except _AWAY:
             return None, False  # the batch will say so

@@ -30,8 +30,8 @@ __all__ = [
     "list_generations",
     "listpack_warning",
     "live_generation",
+    "made_since",
     "new_generation_id",
-    "published_since",
     "read_manifest",
     "release",
     "retire",
@@ -71,16 +71,18 @@ def list_generations(redis: Redis, keys: Keys) -> list[Manifest]:
     return sorted((manifest for manifest in found if manifest is not None), key=lambda manifest: -manifest.seq)
 
 
-def published_since(
-    redis: Redis, keys: Keys, moment: datetime, now: datetime, *, full: bool = False
+def made_since(
+    redis: Redis, keys: Keys, moment: datetime, now: datetime, *, full: bool = False, blocked: bool = True
 ) -> Manifest | None:
     """Return a generation that was published as of `moment` or later, with `full` by a full run; None without one.
 
+    One that a guard has `blocked` counts too, unless that is off: the same run once more would be blocked once more.
     One as of later than `now`, and more than clocks may differ, does not count: a clock was wrong when it was made.
     """
+    states = {"live", "superseded", "rolled_back", *(("blocked",) if blocked else ())}
     for manifest in list_generations(redis, keys):
         in_time = moment <= manifest.as_of <= now + _CLOCKS_DIFFER
-        if in_time and manifest.state in {"live", "superseded", "rolled_back"} and (manifest.run == "full" or not full):
+        if in_time and manifest.state in states and (manifest.run == "full" or not full):
             return manifest
     return None
 

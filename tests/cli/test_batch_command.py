@@ -83,8 +83,14 @@ def test_a_tick_that_is_done_is_skipped_and_the_next_one_is_not(
     assert last_run(redis_client) == published
     assert len(list_generations(redis_client, KEYS)) == 1
 
-    assert hourfeed(monkeypatch, "batch", "--tick", ticks[1], "--as-of", ticks[1]) == 0
+    redis_client.hset(KEYS.generation(live.id), "state", "blocked")
+    assert hourfeed(monkeypatch, "batch", "--tick", ticks[0], "--as-of", ticks[1]) == 0
+    assert capsys.readouterr().out.startswith(f"skipped: generation {live.id}, which a guard has blocked, is that")
+    assert hourfeed(monkeypatch, "batch", "--force", "--tick", ticks[0], "--as-of", ticks[0]) == 0
     assert len(list_generations(redis_client, KEYS)) == 2
+
+    assert hourfeed(monkeypatch, "batch", "--tick", ticks[1], "--as-of", ticks[1]) == 0
+    assert len(list_generations(redis_client, KEYS)) == 3
 
 
 @pytest.mark.usefixtures("here")

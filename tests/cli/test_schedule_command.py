@@ -173,6 +173,8 @@ def test_a_tick_that_is_published_or_at_which_another_is_at_work_starts_nothing(
     redis_client.zadd(Keys().generations, {live.id: 1})
     assert scene.run() == "done"
     assert scene.run("full") == "busy"  # it was a refresh
+    redis_client.hset(Keys().generation(live.id), "state", "blocked")  # by another scheduler's run
+    assert scene.run() == "done"
     assert scene.asked == []
 
 

@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 import slates.lock
 from slates.client import connect
 from slates.errors import LockHeldError, SlatesError, StaleRunError
-from slates.generations import list_generations, published_since, retire, rollback
+from slates.generations import list_generations, made_since, retire, rollback
 from slates.lock import RunLock, replace_if
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -367,19 +367,28 @@ def test_a_clock_that_was_set_back_changes_neither_what_is_live_nor_what_is_kept
 def test_a_generation_of_a_clock_that_was_ahead_does_not_stand_for_later_ticks(redis_client: Redis) -> None:
     publish(redis_client, as_of=datetime(2021, 12, 21, 15, tzinfo=UTC))
     now = datetime(2021, 12, 20, 15, tzinfo=UTC)
-    assert published_since(redis_client, KEYS, now, now) is None
+    assert made_since(redis_client, KEYS, now, now) is None
     of_now = publish(redis_client, as_of=now)
     for behind_s in (0, 59):
-        found = published_since(redis_client, KEYS, now, now - timedelta(seconds=behind_s))
+        found = made_since(redis_client, KEYS, now, now - timedelta(seconds=behind_s))
         assert found is not None
         assert found.id == of_now.id
-    assert published_since(redis_client, KEYS, now + timedelta(seconds=1), now + timedelta(seconds=1)) is None
+    assert made_since(redis_client, KEYS, now + timedelta(seconds=1), now + timedelta(seconds=1)) is None
 
 
 def test_only_a_full_run_stands_for_a_full_one(redis_client: Redis) -> None:
     now = datetime(2021, 12, 20, 15, tzinfo=UTC)
     publish(redis_client, as_of=now, run="refresh")
-    assert published_since(redis_client, KEYS, now, now) is not None
-    assert published_since(redis_client, KEYS, now, now, full=True) is None
+    assert made_since(redis_client, KEYS, now, now) is not None
+    assert made_since(redis_client, KEYS, now, now, full=True) is None
     publish(redis_client, as_of=now, run="full")
-    assert published_since(redis_client, KEYS, now, now, full=True) is not None
+    assert made_since(redis_client, KEYS, now, now, full=True) is not None
+
+
+def test_a_blocked_generation_stands_for_its_tick_unless_it_is_not_to(redis_client: Redis) -> None:
+    now = datetime(2021, 12, 20, 15, tzinfo=UTC)
+    of_now = publish(redis_client, as_of=now)
+    for state, stands in ("blocked", True), ("candidate", False), ("writing", False):
+        redis_client.hset(KEYS.generation(of_now.id), "state", state)
+        assert (made_since(redis_client, KEYS, now, now) is not None) is stands
+        assert made_since(redis_client, KEYS, now, now, blocked=False) is None
