@@ -85,11 +85,11 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
     guard = Guard(settings)
     recommendations = Recommendations(lookup, arms, exposures, shelf, guard)
     feeds = UserFeeds(lookup, arms, shelf, guard)
+    app.wsgi_app = SecurityHeaders(app.wsgi_app)  # type: ignore[method-assign]
     if not (settings.cors_origins or settings.rate_limit or settings.traces):  # what these add is added by Flask
         app.wsgi_app = Front(app.wsgi_app, recommendations, feeds)  # type: ignore[method-assign]
     if settings.proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies)  # type: ignore[method-assign]
-    app.wsgi_app = SecurityHeaders(app.wsgi_app)  # type: ignore[method-assign]
     if settings.cors_origins:
         allow_origins(app, settings.cors_origins)
     if settings.rate_limit:

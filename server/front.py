@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from server.feeds import FEED_RULE, UserFeeds
+from server.headers import STRICT
 from server.observe import ROUTE
 from server.recommendations import RULE, Recommendations
 
@@ -36,7 +37,7 @@ class Front:
         answer = self._answer(environ) if _is_plain(environ) else None
         if answer is None:
             return self._app(environ, start_response)
-        start_response("200 OK", [*answer.headers, ("Content-Length", str(len(answer.body)))])
+        start_response("200 OK", [*answer.headers, ("Content-Length", str(len(answer.body))), *STRICT])
         return [answer.body]
 
     def _answer(self, environ: "WSGIEnvironment") -> "Answer | None":

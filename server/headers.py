@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 _POLICY = "Content-Security-Policy"
 _ALWAYS = [("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")]
-_STRICT = [*_ALWAYS, (_POLICY, "default-src 'none'; frame-ancestors 'none'")]
+STRICT = [*_ALWAYS, (_POLICY, "default-src 'none'; frame-ancestors 'none'")]
 """For answers that are no pages; a page brings a policy of its own."""
 
 _METHODS = "GET, POST, DELETE"
@@ -29,7 +29,7 @@ class SecurityHeaders:
         """Answer as the app does, with the headers."""
 
         def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
-            headers += _ALWAYS if _POLICY in dict(headers) else _STRICT
+            headers += _ALWAYS if _POLICY in dict(headers) else STRICT
             return start_response(status, headers, *more)
 
         return self._app(environ, start)

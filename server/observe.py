@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 NO_ROUTE = "none"
 ROUTE = "hourfeed.route"
 """Where in `environ` an app that answers without Flask puts the rule of its route."""
+RUNG = "hourfeed.rung"
+"""Where in `environ` an answer that is a feed names the rung it was found at."""
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 _log = logging.getLogger("hourfeed.requests")
@@ -35,21 +37,18 @@ class Observed:
         given = environ.get("HTTP_X_REQUEST_ID")
         request_id = given if given and _SANE_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
         REQUEST_ID.set(request_id)  # a thread answers one request at a time, and the next one sets its own
-        code, rung, route = "500", None, NO_ROUTE
+        code, route = "500", NO_ROUTE
 
         def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
-            nonlocal code, rung, route
+            nonlocal code, route
             code, route = status[:3], _route_of(environ)
-            for name, value in headers:
-                if name == "X-Hourfeed-Rung":
-                    rung = value
             headers.append(("X-Request-Id", request_id))
             return start_response(status, headers, *more)
 
         try:
             return self._app(environ, start)
         finally:
-            seconds = time.perf_counter() - begun
+            seconds, rung = time.perf_counter() - begun, environ.get(RUNG)
             self._metrics.answered(route, code, rung, seconds)
             if self._logs:
                 method = environ["REQUEST_METHOD"] if route != NO_ROUTE else None

@@ -11,6 +11,7 @@ from flask import Blueprint, Response, request
 from server.answers import JSON, UNCACHED, Answer
 from server.database import TopPosts
 from server.keys import Guard
+from server.observe import RUNG
 from server.parameters import canonical_id, read_arguments, read_id, read_limit, read_time
 from slates.arms import ArmsLookup
 from slates.bucket import bucket_name, bucket_of
@@ -58,7 +59,7 @@ class Recommendations:
         posts = self._shelf.take(feed, limit)
         if feed.post_ids and not posts:
             raise NoFeedError("the posts of this feed cannot be read: they are gone from Redis, or Redis is away")
-        headers = [*_headers(feed), ("X-Hourfeed-Filled", str(len(posts.keys() - feed.slate))), JSON]
+        headers = _headers(feed, len(posts.keys() - feed.slate))
         body = b"[%b]" % b",".join(posts.values())
         if experiment is not None and not experiment.is_canary:
             if arm is not None:
@@ -66,6 +67,7 @@ class Recommendations:
                 exposure = Exposure(datetime.now(UTC), experiment.name, arm, user_id, feed.generation, shown)
                 self._exposures.note(exposure)
             body = b'{"exp_group":"%b","recommendations":%b}' % ((arm or CONTROL).encode(), body)
+        environ[RUNG] = feed.rung
         return Answer(headers, body)
 
 
@@ -86,11 +88,13 @@ def recommendation_routes(recommendations: Recommendations, guard: Guard, top: T
     return routes
 
 
-def _headers(feed: Feed) -> list[tuple[str, str]]:
+def _headers(feed: Feed, n_filled: int) -> list[tuple[str, str]]:
     return [
         ("X-Hourfeed-Rung", feed.rung),
         ("X-Hourfeed-Bucket", bucket_name(feed.bucket)),
         ("X-Hourfeed-Generation", feed.generation),
         ("X-Hourfeed-Age", str(int((datetime.now(UTC) - feed.as_of).total_seconds()))),
         UNCACHED,
+        ("X-Hourfeed-Filled", str(n_filled)),
+        JSON,
     ]

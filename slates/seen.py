@@ -1,6 +1,6 @@
 """Seen: what a user has acted on lately, so that it is gone from the feed before the next batch knows of it."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from redis import Redis
 
@@ -11,6 +11,7 @@ from slates.wire import send
 MOST = 1_000
 """Posts kept of a user, the latest ones: every look-up reads them all."""
 WRITE_REPLIES = 6
+_NONE: frozenset[str] = frozenset()
 
 
 def read_seen_command(key: str) -> bytes:
@@ -18,8 +19,10 @@ def read_seen_command(key: str) -> bytes:
     return b"*4\r\n$6\r\nZRANGE\r\n%b$1\r\n0\r\n$2\r\n-1\r\n" % bulk(key.encode())
 
 
-def read_seen(reply: Iterable[bytes]) -> frozenset[str]:
+def read_seen(reply: Collection[bytes]) -> frozenset[str]:
     """Return the ids of the posts."""
+    if not reply:
+        return _NONE
     return frozenset(unescape_id(member.decode("ascii", "replace")) for member in reply)
 
 
