@@ -85,11 +85,10 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
     guard = Guard(settings)
     recommendations = Recommendations(lookup, arms, exposures, shelf, guard)
     feeds = UserFeeds(lookup, arms, shelf, guard)
-    app.wsgi_app = SecurityHeaders(app.wsgi_app)  # type: ignore[method-assign]
-    if not (settings.cors_origins or settings.rate_limit or settings.traces):  # what these add is added by Flask
-        app.wsgi_app = Front(app.wsgi_app, recommendations, feeds)  # type: ignore[method-assign]
+    front = Front(recommendations, feeds)
     if settings.proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies)  # type: ignore[method-assign]
+    app.wsgi_app = SecurityHeaders(app.wsgi_app)  # type: ignore[method-assign]
     if settings.cors_origins:
         allow_origins(app, settings.cors_origins)
     if settings.rate_limit:
@@ -123,7 +122,9 @@ def create_app(settings: ServerSettings | None = None, redis: Redis | None = Non
     app.register_error_handler(HTTPException, _http_error)
     if settings.traces:
         trace_requests(app)
-    app.wsgi_app = Observed(app.wsgi_app, metrics)  # type: ignore[method-assign]  # outermost, so that it sees all
+    adds = settings.cors_origins or settings.rate_limit or settings.traces  # in hooks of Flask
+    observed = Observed(app.wsgi_app, metrics, None if adds else front.answer)  # outermost, so that it sees all
+    app.wsgi_app = observed  # type: ignore[method-assign]
     return app
 
 

@@ -1,20 +1,18 @@
 """The front: answers what is asked most without the framework, by the functions that the framework's routes call too.
 
 It answers only what is plain: a GET of a feed for which a 200 was found. Everything else (other paths, errors, a user
-whose id needs unescaping, a strange Host) it hands on untouched to Flask, which finds the same again and answers it.
+whose id needs unescaping, a strange Host) is left untouched to Flask, which finds the same again and answers it.
 """
 
 import re
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from server.feeds import FEED_RULE, UserFeeds
-from server.headers import STRICT
 from server.observe import ROUTE
 from server.recommendations import RULE, Recommendations
 
 if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+    from wsgiref.types import WSGIEnvironment
 
     from server.answers import Answer
 
@@ -25,22 +23,16 @@ _HOST = re.compile(r"(?=.{0,63}\Z)(?:[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[0-9]+
 
 
 class Front:
-    """A WSGI app around Flask's."""
+    """Finds the answers to plain requests."""
 
-    def __init__(self, app: "WSGIApplication", recommendations: Recommendations, feeds: UserFeeds) -> None:
-        self._app = app
+    def __init__(self, recommendations: Recommendations, feeds: UserFeeds) -> None:
         self._recommendations = recommendations
         self._feeds = feeds
 
-    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Answer, or let Flask do so."""
-        answer = self._answer(environ) if _is_plain(environ) else None
-        if answer is None:
-            return self._app(environ, start_response)
-        start_response("200 OK", [*answer.headers, ("Content-Length", str(len(answer.body))), *STRICT])
-        return [answer.body]
-
-    def _answer(self, environ: "WSGIEnvironment") -> "Answer | None":
+    def answer(self, environ: "WSGIEnvironment") -> "Answer | None":
+        """Return the answer to a request, and name its route in `environ`; None for what is Flask's."""
+        if not _is_plain(environ):
+            return None
         path = environ["PATH_INFO"]
         try:
             if path in _RECOMMENDATIONS:
