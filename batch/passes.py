@@ -208,22 +208,28 @@ def first_wanted(
 @njit(parallel=True, cache=True, nogil=True)
 def mark_first(
     by_user: Places, start: Ints, post: NDArray[np.int32], n_posts: int, users_at_once: int
-) -> NDArray[np.bool_]:
-    """Say of each event whether it is its user's first on its post; bool (n_events,).
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Say of each event whether it is its user's first on its post: by event, and in the order of `by_user`.
 
-    by_user, start : event indices by (user, time), and where each user's begin.
+    by_user, start : event indices by (user, time), and where each user's begin. Returns two bool (n_events,).
     """
     n_users = len(start) - 1
     first = np.zeros(len(by_user), dtype=np.bool_)
+    first_by_user = np.zeros(len(by_user), dtype=np.bool_)
     for chunk in prange((n_users + users_at_once - 1) // users_at_once):
         met_by = np.full(n_posts, -1, dtype=np.int64)
         for user in range(chunk * users_at_once, min((chunk + 1) * users_at_once, n_users)):
-            for place in range(start[user], start[user + 1]):
-                event = by_user[place]
-                if met_by[post[event]] != user:
-                    met_by[post[event]] = user
-                    first[event] = True
-    return first
+            begin, size = start[user], start[user + 1] - start[user]
+            posts = np.empty(size, dtype=np.int32)
+            for place in range(size):  # nothing but looking up: so the processor waits for many events at once
+                posts[place] = post[by_user[begin + place]]
+            for place in range(size):
+                if met_by[posts[place]] != user:
+                    met_by[posts[place]] = user
+                    first_by_user[begin + place] = True
+            for place in range(size):
+                first[by_user[begin + place]] = first_by_user[begin + place]
+    return first, first_by_user
 
 
 @njit(parallel=True, cache=True, nogil=True)

@@ -3,9 +3,11 @@
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numba
 import numpy as np
 from sqlalchemy import Connection
 
@@ -175,11 +177,16 @@ class _EventLog:
         rows = [block.rows for block in blocks]
         if cut:
             rows[-1] = rows_before(blocks[-1], last, before_s)
-        events, begin = empty(sum(rows)), 0
-        for place, block in enumerate(blocks):
-            data = last if cut and place == len(blocks) - 1 else read_file(self._folder, block.file)
-            fill(block, data, events.slice(begin, begin + rows[place]))
-            begin += rows[place]
+        events = empty(sum(rows))
+
+        def load(place: int) -> None:
+            data = last if cut and place == len(blocks) - 1 else read_file(self._folder, blocks[place].file)
+            begin = sum(rows[:place])
+            fill(blocks[place], data, events.slice(begin, begin + rows[place]))
+
+        with ThreadPoolExecutor(numba.get_num_threads()) as pool:  # reading, checking and widening let go of the lock
+            for _ in pool.map(load, range(len(blocks))):
+                pass
         earliest = np.full((len(self._source.actions), 4), NEVER)
         for block in blocks:
             earliest = np.minimum(earliest, np.array(block.earliest).reshape(earliest.shape))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batch.passes import Places, count, count_where, mark_first, order_by, order_where, reordered
+from batch.passes import Places, count, count_where, mark_first, order_by, order_where
 from batch.tables import Ints, Tables
 
 USERS_AT_ONCE = 1_000
@@ -20,7 +20,8 @@ class Orders:
 
     post : int32 (n_events,), of the tables, whose number of posts is n_posts. by_user : (n_events,), event indices
     by (user, time). start : int64 (n_users + 1,), where each user's begin. first : bool (n_events,), the event
-    is the user's first on that post. kept : what else histories of the same tables have computed, and share.
+    is the user's first on that post; first_by_user : the same in the order of `by_user`, so that a pass over users
+    reads it in a row. kept : what else histories of the same tables have computed, and share.
     """
 
     post: NDArray[np.int32]
@@ -28,6 +29,7 @@ class Orders:
     by_user: Places
     start: Ints
     first: NDArray[np.bool_]
+    first_by_user: NDArray[np.bool_]
     kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
@@ -36,15 +38,11 @@ class Orders:
         start = np.concatenate(([0], np.cumsum(count_where(self.post, self.first, self.n_posts))))
         return order_where(self.post, self.first, start), start
 
-    @cached_property
-    def first_by_user(self) -> NDArray[np.bool_]:
-        """Return `first` in the order of `by_user`, so that a pass over users reads it in a row."""
-        return reordered(self.first, self.by_user)
-
 
 def order_events(tables: Tables) -> Orders:
     """Order the events of tables."""
     events, n_posts = tables.events, len(tables.posts.ids)
     start = np.concatenate(([0], np.cumsum(count(events.user, len(tables.users.ids)))))
     by_user = order_by(events.user, start)
-    return Orders(events.post, n_posts, by_user, start, mark_first(by_user, start, events.post, n_posts, USERS_AT_ONCE))
+    firsts = mark_first(by_user, start, events.post, n_posts, USERS_AT_ONCE)
+    return Orders(events.post, n_posts, by_user, start, *firsts)

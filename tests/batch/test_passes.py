@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from small_world import make_history, make_tables, random_events
 
+from batch.features import together
 from batch.features.registry import FEATURES
 from batch.features.together import table_together, touched_together
 from batch.features.view import View
@@ -87,7 +88,10 @@ def test_the_order_is_that_of_a_stable_sort() -> None:
 def test_the_first_event_of_each_pair_is_marked(users_at_once: int) -> None:
     expected = np.zeros(len(USER), dtype=bool)
     expected[np.unique(USER.astype(np.int64) * 20 + POST, return_index=True)[1]] = True
-    assert np.array_equal(mark_first(order_by(USER, START), START, POST, 20, users_at_once), expected)
+    order = order_by(USER, START)
+    first, first_by_user = mark_first(order, START, POST, 20, users_at_once)
+    assert np.array_equal(first, expected)
+    assert np.array_equal(first_by_user, expected[order])
 
 
 @pytest.mark.parametrize("n_events", [0, 700, 2_000])
@@ -108,6 +112,16 @@ def test_the_latest_known_events_of_each_user_are_kept(n_events: int) -> None:
         assert kept[begin[user] : begin[user + 1]].tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize("n_posts", [20, 5_000])
+@pytest.mark.parametrize("once_only", [True, False])
+def test_the_posts_of_each_user_come_once_and_ascending(n_posts: int, once_only: bool) -> None:
+    order = order_by(USER, START)
+    known = mark_first(order, START, POST, 20, 7)[1] if once_only else np.ones(2_000, dtype=bool)
+    begin, posts = posts_of_each(order, START, known, POST, 700, n_posts, 7)
+    for user in range(52):
+        assert posts[begin[user] : begin[user + 1]].tolist() == np.unique(POST[:700][USER[:700] == user]).tolist()
+
+
 def test_two_posts_are_touched_together_as_often_as_a_product_of_matrices_says() -> None:
     order = order_by(USER, START)
     begin, posts = posts_of_each(order, START, reordered(FLAG, order), POST, 1_000, 21, 2)
@@ -119,7 +133,10 @@ def test_two_posts_are_touched_together_as_often_as_a_product_of_matrices_says()
     assert found.nnz == np.count_nonzero(touched.T @ touched)
 
 
-def test_a_table_of_what_is_touched_together_counts_the_same_whatever_the_order_of_a_users_posts() -> None:
+def test_a_table_of_what_is_touched_together_counts_the_same_whatever_the_order_of_a_users_posts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(together, "_AT_ONCE", 100)  # so that there are several parts
     n_posts = 200  # several squares of the half that is mirrored
     random = np.random.default_rng(0)
     sets = [random.permutation(n_posts)[: random.integers(0, 60)].astype(np.int32) for _ in range(40)]
