@@ -19,6 +19,8 @@ __all__ = ["REDIS_AWAY", "RedisError", "connect"]
 _CLUSTER, _SENTINEL = "+cluster", "+sentinel"
 _FAILOVER_RETRIES = 6
 """Of connecting and of each command, which is some 20 seconds in all: a run waits out the election of a new master."""
+_MOST_CONNECTIONS = 512
+"""To one server, made where they are wanted; redis-py's default is 100, and a server may have 256 threads."""
 
 
 def connect(url: str, *, timeout_s: float = 5.0, retries: int = 3, may_wait: bool = True) -> Redis:
@@ -61,6 +63,7 @@ def _options(timeout_s: float, retries: int, *, may_wait: bool) -> dict[str, Any
         "socket_connect_timeout": timeout_s,
         "retry": retry,
         "health_check_interval": 30,
+        "max_connections": _MOST_CONNECTIONS,
     }
 
 

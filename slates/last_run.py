@@ -76,10 +76,11 @@ class LastRun:
 def read_last_run(redis: Redis, keys: Keys) -> LastRun | None:
     """Return how the latest run came out, None where there was none; raise CodecError where it cannot be read.
 
-    A run that has begun and not ended, while nobody holds the lock, is told as killed.
+    A run that has begun and not ended, while nobody holds the lock or a later run does, is told as killed. The later one
+    may be of another arm: they share the lock and its numbers, and each has a last run of its own.
     """
     found = _read(redis, keys)
-    if found is not None and found.outcome == "running" and not redis.exists(keys.lock):
+    if found is not None and found.outcome == "running" and not _may_be_at_work(redis, keys, found):
         return _read(redis, keys, _ended)  # it may have ended in between, so look again
     return found
 
@@ -129,6 +130,11 @@ def _read(redis: Any, keys: Keys, then: Callable[[LastRun], LastRun] = lambda ru
     raw = cast("dict[bytes, bytes]", redis.hgetall(keys.last_run))
     texts = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in raw.items()}
     return then(LastRun.from_hash(texts)) if texts else None
+
+
+def _may_be_at_work(redis: Redis, keys: Keys, run: LastRun) -> bool:
+    newest = int(cast("bytes | None", redis.get(keys.seq)) or 0)
+    return newest <= run.seq and bool(redis.exists(keys.lock))
 
 
 def _ended(run: LastRun) -> LastRun:

@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from slates.cluster import by_node, cluster_of
+from slates.cluster import ClusterClient, by_node, cluster_of
 from slates.line import Line, line_of
 
 Ready = tuple[str, bytes, int]
@@ -61,7 +61,7 @@ class Wire:
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self._is_cluster = cluster_of(redis) is not None
+        self._is_cluster = isinstance(redis, ClusterClient)  # not cluster_of, which asks it
         self._idle: list[tuple[Line, float]] = []
         self._pid = os.getpid()
 

@@ -49,3 +49,11 @@ def test_a_url_that_is_none_is_refused_without_being_shown() -> None:
     with pytest.raises(SlatesError, match=r"^REDIS_URL is not a Redis URL; it looks like redis://127") as raised:
         connect("http://me:secret@127.0.0.1")
     assert "secret" not in str(raised.value)
+
+
+def test_as_many_threads_as_a_server_may_have_find_a_connection_each(redis_url: str) -> None:
+    with closing(connect(redis_url)) as redis:
+        pool = redis.connection_pool
+        taken = [pool.get_connection() for _ in range(256)]
+        for connection in taken:
+            pool.release(connection)

@@ -61,6 +61,21 @@ def test_a_run_that_never_ended_and_holds_no_lock_was_killed_and_counts_as_a_fai
     assert began(redis_client, 3).failures == 2
 
 
+def test_a_run_that_never_ended_is_not_at_work_while_one_of_another_arm_is(redis_client: Redis) -> None:
+    redis_client.set(KEYS.seq, 2)
+    began(redis_client, 2)
+    at_work = read_last_run(redis_client, KEYS)
+    assert at_work is not None
+    assert at_work.outcome == "running"
+    redis_client.set(KEYS.seq, 3)
+    arm = replace(KEYS, arm="b")
+    begin_last_run(redis_client, arm, replace(RUN, seq=3))
+    assert [run.outcome for run in (read_last_run(redis_client, KEYS), read_last_run(redis_client, arm)) if run] == [
+        "killed",
+        "running",
+    ]
+
+
 def test_a_run_that_lost_its_turn_does_not_cover_what_a_newer_one_says(redis_client: Redis) -> None:
     old = began(redis_client, 1)
     new = began(redis_client, 2)
