@@ -76,8 +76,8 @@ class LastRun:
 def read_last_run(redis: Redis, keys: Keys) -> LastRun | None:
     """Return how the latest run came out, None where there was none; raise CodecError where it cannot be read.
 
-    A run that has begun and not ended, while nobody holds the lock or a later run does, is told as killed. The later one
-    may be of another arm: they share the lock and its numbers, and each has a last run of its own.
+    A run that has begun and not ended, while nobody holds the lock or a later run does, is told as killed. The later
+    one may be of another arm: arms share the lock and its numbers, and each has a last run of its own.
     """
     found = _read(redis, keys)
     if found is not None and found.outcome == "running" and not _may_be_at_work(redis, keys, found):
