@@ -95,7 +95,7 @@ def _read_users(connection: Connection, users: ExistingTable | None) -> pd.DataF
         if name != "user_id" and form.form in _NUMBERS | _TEXTS
     }
     rows = connection.execute(select(users.id_column("user_id"), *wanted.values()).where(users.has_id("user_id")))
-    frame = pd.DataFrame(rows.fetchall(), columns=["user_id", *wanted], dtype=object)
+    frame = pd.DataFrame([tuple(row) for row in rows], columns=["user_id", *wanted], dtype=object)
     for name in wanted:
         is_text = users.forms[name].form in _TEXTS
         frame[name] = _texts(frame[name]) if is_text else _numbers(frame[name])
@@ -114,7 +114,7 @@ def _read_posts(connection: Connection, posts: ExistingTable | None) -> pd.DataF
     if "published_at" in posts.columns:
         wanted["published_at"] = whole_seconds(connection, posts.columns["published_at"])
     rows = connection.execute(select(posts.id_column("post_id"), *wanted.values()).where(posts.has_id("post_id")))
-    frame = pd.DataFrame(rows.fetchall(), columns=["post_id", *wanted], dtype=object)
+    frame = pd.DataFrame([tuple(row) for row in rows], columns=["post_id", *wanted], dtype=object)
     return _one_each(frame, "post_id")
 
 

@@ -1,5 +1,6 @@
 """The view: what is known at a moment τ. Every feature is computed from it, so none can look ahead."""
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -223,7 +224,7 @@ class View:
 
     def window(self, hours: float) -> slice:
         """Return the events of the last `hours` before τ."""
-        earliest = self.tau_s - hours * HOUR_S
+        earliest = math.ceil(self.tau_s - hours * HOUR_S)  # whole, as numpy would turn the whole log into fractions
         return slice(int(np.searchsorted(self.history.tables.events.at_s, earliest, side="left")), self.n_events)
 
     def touches(self, hours: float) -> Floats:
