@@ -1,7 +1,8 @@
 """Speed of the server beside a bare Flask app and beside what it replaces: `make bench-serve`.
 
-wrk asks each in turn, several times, on one machine: judge by the ratios. `--lookups N` asks N feeds instead, while two
-generations take turns every few seconds, and compares every answer with what that generation holds for that user.
+wrk asks each in turn, several times, on one machine: judge by the ratios. `hourfeed` reaches Redis by TCP, `unix` is
+the same server by Redis's socket. `--lookups N` asks N feeds instead, while two generations take turns every few
+seconds, and compares every answer with what that generation holds for that user.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import json
 import multiprocessing
 import os
 import re
+import resource
 import shutil
 import socket
 import statistics
@@ -22,6 +24,8 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
+from urllib.parse import urlsplit
 
 from redis import Redis
 
@@ -30,7 +34,7 @@ from bench.figures import conclude, read_targets
 from bench.service import HOURFEED, forget_own_settings
 from demo.postgres import create_database, temporary_postgres
 from demo.scales import SCALES
-from demo.services import hold_redis
+from demo.services import SOCKET, hold_redis
 from slates.client import connect
 from slates.generations import list_generations, rollback
 from slates.keys import Keys
@@ -94,6 +98,16 @@ def load(url: str, seconds: int, script: Path | None = None) -> Load:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """A load, and the processor microseconds of a request: of the workers, of Redis, and of wrk itself."""
+
+    load: Load
+    workers_us: float
+    redis_us: float
+    wrk_us: float
+
+
+@dataclass(frozen=True)
 class Server:
     """A server that runs: where, its process, and the seconds until it answered."""
 
@@ -116,19 +130,32 @@ class Server:
         return max(int(re.findall(r"VmRSS:\s+(\d+)", size)[0]) for size in sizes) / 1024
 
 
-def load_evenly(server: Server, path: str, seconds: int, script: Path | None = None) -> tuple[Load, float]:
-    """Ask a server under gunicorn for some seconds; return what wrk saw, and its workers' CPU microseconds a request.
+def load_evenly(server: Server, path: str, seconds: int, script: Path | None, redis: Redis) -> Measured:
+    """Ask a server under gunicorn for some seconds.
 
     A connection stays with the worker that has accepted it. Where by chance one worker does nearly all the work, so
     that a core is left idle, it is asked once more, over new connections; a few times at most.
     """
     for _ in range(_TRIES):
-        before = server.cpu_s()
+        before, redis_s, wrk_s = server.cpu_s(), _redis_cpu_s(redis), _wrk_cpu_s()
         found = load(f"{server.url}{path}", seconds, script)
         spent = [cpu_s - before.get(pid, 0.0) for pid, cpu_s in server.cpu_s().items()]
         if max(spent) <= _UNEVEN * sum(spent):
             break
-    return found, sum(spent) / (found.per_s * seconds) * 1e6
+    redis_s, wrk_s = _redis_cpu_s(redis) - redis_s, _wrk_cpu_s() - wrk_s
+    per_us = 1e6 / (found.per_s * seconds)
+    return Measured(found, sum(spent) * per_us, redis_s * per_us, wrk_s * per_us)
+
+
+def _redis_cpu_s(redis: Redis) -> float:
+    told = cast("dict[str, float]", redis.info("cpu"))
+    return told["used_cpu_user"] + told["used_cpu_sys"]
+
+
+def _wrk_cpu_s() -> float:
+    """Return what children took that have ended: between two loads that is wrk alone."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @contextlib.contextmanager
@@ -191,43 +218,52 @@ def uvicorn(app: str) -> list[str]:
 
 def measure(world: "World", seconds: int, rounds: int) -> dict[str, float]:
     """Return the figures: hello and the server in turn, then the others once each."""
-    settings = {"REDIS_URL": world.redis_url, "HOURFEED_WORKERS": str(_WORKERS), "HOURFEED_THREADS": str(_THREADS)}
-    hello: list[Load] = []
-    ours: list[Load] = []
-    hello_us: list[float] = []
-    ours_us: list[float] = []
-    with served(gunicorn_hello(), "/hello") as bare, served(gunicorn_hourfeed(), "/healthz", **settings) as server:
+    threads = {"HOURFEED_WORKERS": str(_WORKERS), "HOURFEED_THREADS": str(_THREADS)}
+    found: dict[str, list[Measured]] = {"hello": [], "hourfeed": [], "unix": []}
+    with (
+        connect(world.redis_url) as redis,
+        served(gunicorn_hello(), "/hello") as bare,
+        served(gunicorn_hourfeed(), "/healthz", **threads, REDIS_URL=world.redis_url) as server,
+        served(gunicorn_hourfeed(), "/healthz", **threads, REDIS_URL=world.redis_socket_url) as by_socket,
+    ):
         for at in range(rounds + 1):  # the first warms up
-            loads = load_evenly(bare, "/hello", seconds), load_evenly(server, "", seconds, world.script)
-            if at:
-                for kept, costs, (found, cpu_us) in zip((hello, ours), (hello_us, ours_us), loads, strict=True):
-                    kept.append(found)
-                    costs.append(cpu_us)
+            for name, asked in (("hello", bare), ("hourfeed", server), ("unix", by_socket)):
+                path, script = ("/hello", None) if name == "hello" else ("", world.script)
+                one = load_evenly(asked, path, seconds, script, redis)
+                found[name] += [one] if at else []
         megabytes, ready_s = server.worker_mb(), server.ready_s
     others = {}
     for name in ("popular", "scoring"):
         path = f"/post/recommendations/?id={world.user_ids[0]}"
         with served(uvicorn(name), path, DATABASE_URL=world.database_url) as other:
             others[name] = load(other.url, max(seconds, _OTHERS_S), world.script)
-    speed = statistics.median(one.per_s for one in ours)
-    p99 = statistics.median(one.p99_ms for one in ours)
     figures = {
-        "hourfeed.requests_per_s": speed,
-        "hourfeed.p50_ms": statistics.median(one.p50_ms for one in ours),
-        "hourfeed.p99_ms": p99,
-        "hourfeed.cpu_us": statistics.median(ours_us),
-        "hourfeed.failed": sum(one.failed for one in ours),
         "hourfeed.start_s": ready_s,
         "hourfeed.worker_mb": megabytes,
-        "hello.requests_per_s": statistics.median(one.per_s for one in hello),
-        "hello.p99_ms": statistics.median(one.p99_ms for one in hello),
-        "hello.cpu_us": statistics.median(hello_us),
-        "of_hello": statistics.median(a.per_s / b.per_s for a, b in zip(ours, hello, strict=True)),
-        "p99_of_hello": p99 / statistics.median(one.p99_ms for one in hello),
+        "hourfeed.failed": sum(one.load.failed for name in ("hourfeed", "unix") for one in found[name]),
+        "of_hello": _of(found["hourfeed"], found["hello"]),
+        "unix.of_hello": _of(found["unix"], found["hello"]),
     }
-    for name, one in others.items():
-        figures |= {f"{name}.requests_per_s": one.per_s, f"{name}.p99_ms": one.p99_ms, f"of_{name}": speed / one.per_s}
+    for name, measured in found.items():
+        figures |= {
+            f"{name}.requests_per_s": statistics.median(one.load.per_s for one in measured),
+            f"{name}.p50_ms": statistics.median(one.load.p50_ms for one in measured),
+            f"{name}.p99_ms": statistics.median(one.load.p99_ms for one in measured),
+            f"{name}.cpu_us": statistics.median(one.workers_us for one in measured),
+            f"{name}.redis_cpu_us": statistics.median(one.redis_us for one in measured),
+            f"{name}.wrk_cpu_us": statistics.median(one.wrk_us for one in measured),
+        }
+    figures["p99_of_hello"] = figures["hourfeed.p99_ms"] / figures["hello.p99_ms"]
+    speed = figures["hourfeed.requests_per_s"]
+    for name, seen in others.items():
+        figures |= {f"{name}.requests_per_s": seen.per_s, f"{name}.p99_ms": seen.p99_ms}
+        figures[f"of_{name}"] = speed / seen.per_s
     return figures
+
+
+def _of(ours: list[Measured], hello: list[Measured]) -> float:
+    """Return the speed as a share of hello's, load by load: those that followed each other are alike in all else."""
+    return statistics.median(a.load.per_s / b.load.per_s for a, b in zip(ours, hello, strict=True))
 
 
 @dataclass(frozen=True)
@@ -235,6 +271,7 @@ class World:
     """A simulated network with two generations in Redis, whose posts have texts of 1.5 kB."""
 
     redis_url: str
+    redis_socket_url: str
     database_url: str
     user_ids: list[str]
     script: Path
@@ -254,7 +291,8 @@ def world(folder: Path) -> Iterator[World]:
             _lengthen(redis)
         script = folder / "users.lua"
         script.write_text(_LUA % (", ".join(f'"{user}"' for user in user_ids), _LIMIT))
-        yield World(held.url, database_url, user_ids, script)
+        socket_url = f"unix://:{urlsplit(held.url).password}@{folder}/redis/{SOCKET}"
+        yield World(held.url, socket_url, database_url, user_ids, script)
 
 
 def _run(words: list[str], environment: Mapping[str, str]) -> None:

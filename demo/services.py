@@ -14,7 +14,8 @@ from slates.client import RedisError, connect
 
 REDIS_NAMES = ("redis-server", "valkey-server")
 LISTPACK_LIMIT = 1024  # bytes of a value, and fields: slates of 20 UUIDs and a week of buckets stay in the compact form
-
+SOCKET = "redis.sock"
+"""Where in `state/redis` it listens too, for clients that can name the path: systems allow for some 100 bytes."""
 
 RedisService = HeldServer  # its url carries the password
 
@@ -49,6 +50,8 @@ def _launch_redis(folder: Path, port: int) -> Launch:
         f"""\
 bind 127.0.0.1
 port {port}
+unixsocket {SOCKET}
+unixsocketperm 700
 protected-mode yes
 requirepass {password}
 dir .
