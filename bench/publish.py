@@ -226,6 +226,12 @@ def server_cpu_s(redis: Redis) -> float:
     return float(cpu["used_cpu_user"] + cpu["used_cpu_sys"])
 
 
+def await_rewrite(redis: Redis) -> None:
+    """Wait until Redis does not rewrite its append-only file: the process that does takes a core."""
+    while (told := redis.info("persistence"))["aof_rewrite_in_progress"] or told["aof_rewrite_scheduled"]:
+        time.sleep(0.05)
+
+
 def used_memory(redis: Redis) -> int:
     """Return Redis's figure without buffers, once nothing is left to be freed in the background."""
     while redis.info("memory")["lazyfree_pending_objects"]:
@@ -297,12 +303,13 @@ def measure(n_users: int, state: Path) -> dict[str, float]:
                 f"{codec}.limit.share": round(bare_s / seconds, 3),
             }
             out = state / f"{codec}.txt"
+            await_rewrite(redis)
             with reading(service.url, n_users, out), niced():
                 begun = time.perf_counter()
                 time.sleep(IDLE_S)  # the reader alone: what is measured
-                busy = time.perf_counter()
+                busy, forks = time.perf_counter(), redis.info("stats")["total_forks"]
                 publish_one(redis, keys, world, codec)
-                ended = time.perf_counter()
+                ended, forks = time.perf_counter(), redis.info("stats")["total_forks"] - forks
             publish_one(redis, keys, warm, codec)
             idle_ms, busy_ms = p99_ms(out, begun, busy), p99_ms(out, busy, ended)
             figures |= {
@@ -310,6 +317,7 @@ def measure(n_users: int, state: Path) -> dict[str, float]:
                 f"{codec}.reader_p99_idle_ms": round(idle_ms, 3),
                 f"{codec}.reader_p99_publishing_ms": round(busy_ms, 3),
                 f"{codec}.reader_p99_ratio": round(busy_ms / idle_ms, 2),
+                f"{codec}.rewrites_meanwhile": forks,
             }
             print(codec, {name: value for name, value in figures.items() if name.startswith(codec)}, flush=True)
     return figures
