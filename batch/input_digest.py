@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -32,13 +33,19 @@ def input_digest(
     total.update(settings.model_dump_json(exclude=_NO_MATTER).encode())
     cuts = [[chunk.start, chunk.stop] for chunk in chunks]
     total.update(json.dumps([ranker, model_digest, tables.as_of_s, tables.actions, cuts]).encode())
-    for name, array in _arrays(tables):
-        total.update(f"{name} {array.dtype} {array.shape}\n".encode())
-        if array.dtype.kind == "O":
-            total.update("\n".join(map(repr, array.tolist())).encode())
-        else:
-            total.update(np.ascontiguousarray(array).data)
+    with ThreadPoolExecutor() as pool:  # a long log takes a second, and hashing lets go of the interpreter's lock
+        for digest in pool.map(_digest, *zip(*_arrays(tables), strict=True)):
+            total.update(digest)
     return total.hexdigest()
+
+
+def _digest(name: str, array: NDArray[Any]) -> bytes:
+    content = hashlib.sha256(f"{name} {array.dtype} {array.shape}\n".encode())
+    if array.dtype.kind == "O":
+        content.update("\n".join(map(repr, array.tolist())).encode())
+    else:
+        content.update(np.ascontiguousarray(array).data)
+    return content.digest()
 
 
 def _arrays(tables: Tables) -> Iterator[tuple[str, NDArray[Any]]]:

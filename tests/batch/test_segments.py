@@ -32,6 +32,11 @@ def test_many_numbers_are_cut_into_quarters() -> None:
     assert len(set(found)) == 5
 
 
+def test_values_that_are_written_alike_are_one_segment() -> None:
+    found = segments_of(score=np.array([0.0, -0.0, 1.0, 1.0 + 1e-9]))
+    assert found == ["score=0", "score=0", "score=1", "score=1"]
+
+
 def test_columns_are_crossed_only_while_the_segments_are_few() -> None:
     ten = np.array([str(place % 10) for place in range(100)], dtype=object)
     also_ten = np.array([str(place // 10) for place in range(100)], dtype=object)
