@@ -7,6 +7,7 @@ makes one); the worker that is asked adds up. Without the variable a process cou
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response
@@ -76,10 +77,11 @@ class Metrics:
 
     def counted(self) -> CollectorRegistry:
         """Return what all workers have counted."""
-        if FOLDER not in os.environ:
+        folder = os.environ.get(FOLDER)
+        if folder is None:
             return self._own
         everybody = CollectorRegistry()
-        multiprocess.MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
+        everybody.register(_OfWorkers(Path(folder)))
         return everybody
 
     def feeds_by_rung(self) -> dict[str, float]:
@@ -118,6 +120,29 @@ def metrics_routes(
         return Response(body, content_type=CONTENT_TYPE_PLAIN_0_0_4, headers={"Cache-Control": "no-store"})
 
     return routes
+
+
+class _OfWorkers(Collector):
+    """What all workers have counted, each in files of its own.
+
+    A worker that starts makes a file first and then room in it, and prometheus_client's own collector stumbles over one
+    that has none yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> "Iterator[Metric]":
+        """Yield a metric for each name."""
+        files = [entry.path for entry in os.scandir(self._folder) if entry.name.endswith(".db") and _has_room(entry)]
+        yield from multiprocess.MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+
+
+def _has_room(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.stat().st_size > 0
+    except FileNotFoundError:  # the gauges of a worker that has ended are removed
+        return False
 
 
 class _OfGeneration(Collector):

@@ -11,6 +11,7 @@ from published import Generation, put_posts
 
 from server.app import create_app
 from server.logs import REQUEST_ID, JsonFormatter
+from server.metrics import FOLDER, Metrics
 from server.settings import ServerSettings
 from server.traces import trace_requests
 from slates.keys import Keys
@@ -186,3 +187,13 @@ def test_every_metric_is_in_the_documentation(client: FlaskClient) -> None:
     for name in {name.partition("{")[0] for name in metrics_of(client)}:
         name = name.removesuffix("_bucket").removesuffix("_count").removesuffix("_sum").removesuffix("_created")
         assert name in described or f"`_{name.removeprefix('hourfeed_generation_')}`" in described, name
+
+
+def test_a_worker_that_is_just_starting_does_not_break_the_metrics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    metrics = Metrics()
+    metrics.answered("/", "200", "exact", 0.1)
+    (tmp_path / "counter_1.db").touch()  # made, but without room yet
+    assert metrics.feeds_by_rung() == {"exact": 1.0}
