@@ -96,13 +96,16 @@ def reachable(trees: Sequence[Tree], tables: TreeTables, values: Mapping[int, Pa
     values : feature → float32 (size,), of so many users or posts.
     """
     kind = tables.right.dtype
-    masks = np.full((size, 2 * (len(tables.leaf) - 1)), np.iinfo(kind).max, dtype=kind)
+    every = kind.type(np.iinfo(kind).max)
+    masks = np.full((size, 2 * (len(tables.leaf) - 1)), every)
     for at, tree in enumerate(trees):
         _, span = tree.ordered
+        mask = np.full(size, every)  # of one tree, so that its conditions meet it in a row
         for node, feature in enumerate(tree.feature.tolist()):
             if feature in values:
-                goes_right = ~goes_left(tree, node, values[feature])
-                masks[goes_right, at] &= kind.type(_without(span[node], 8 * kind.itemsize))
+                without = kind.type(_without(span[node], 8 * kind.itemsize))
+                mask &= np.where(goes_left(tree, node, values[feature]), every, without)
+        masks[:, at] = mask
     return masks
 
 
