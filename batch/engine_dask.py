@@ -5,7 +5,9 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batch.dask_cluster import connected, import_distributed, see_workers
+import numba
+
+from batch.dask_cluster import OwnCluster, connected, import_distributed, see_workers
 from batch.errors import BatchError
 from batch.rank import compute_once
 from batch.shard import DoneShard, Shard, ShardWork, run_shard
@@ -19,12 +21,12 @@ _SENDS = 3
 class DaskEngine:
     """Sends the work to each worker once, then shards to whoever is free; what a lost worker had is done again.
 
-    scheduler : its address, such as tcp://10.0.0.5:8786; without one a cluster on this machine lives as long as the
-    run. redis_url : as the workers reach it.
+    scheduler : its address, such as tcp://10.0.0.5:8786, or a cluster of the run's own. redis_url : as the workers
+    reach it.
     """
 
     redis_url: str
-    scheduler: str | None = None
+    scheduler: str | OwnCluster
     wait_s: float = 30.0
 
     def run(self, work: ShardWork, shards: Sequence[Shard]) -> Generator[DoneShard]:
@@ -74,5 +76,9 @@ _one_at_a_time = threading.Lock()
 
 
 def _run_on_worker(work: ShardWork, redis_url: str, shard: Shard) -> DoneShard:
+    from distributed import get_worker
+
     with _one_at_a_time, connect(redis_url) as redis:
+        # By default as many as there are cores, in each worker of the machine.
+        numba.set_num_threads(min(get_worker().state.nthreads, numba.get_num_threads()))
         return run_shard(work, redis, shard)

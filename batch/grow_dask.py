@@ -14,7 +14,7 @@ from lightgbm.callback import CallbackEnv
 from numpy.typing import NDArray
 
 from batch.best_number import best_number
-from batch.dask_cluster import connected, import_distributed, see_workers
+from batch.dask_cluster import OwnCluster, connected, import_distributed, see_workers
 from batch.errors import LostTrainingError
 from batch.grow import Boosting, Rows
 from batch.turns import PartsByTurns
@@ -34,7 +34,7 @@ class DaskGrower:
     DaskEngine.
     """
 
-    scheduler: str | None = None
+    scheduler: str | OwnCluster
     wait_s: float = 30.0
 
     def __call__(self, boosting: Boosting, progress: Callable[[int, int], None]) -> lgb.Booster:

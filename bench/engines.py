@@ -3,19 +3,24 @@
     python -m bench.engines [--users N] [--posts N] [--activity SHARE] [--ranker NAME] [--smoke]
 
 Simulates a network in SQLite, and runs the batch three times in a temporary folder with a Redis of its own: once to
-train, then with that model by each engine. Seconds are of the wall, over making and writing slates; for dask, starting
-the workers and sending them the work are among them. Writes bench/results/engines.json; exit status 1 when a target of
-bench/targets.toml is missed.
+train, then with that model by each engine. Seconds are of the wall. `ratio` is over making and writing slates, for dask
+with sending the workers the work; they start meanwhile the run reads, so `run.ratio` is over the whole run, from the
+workers' start to their end; processor seconds are its, too, without Redis. Writes bench/results/engines.json; exit
+status 1 when a target of bench/targets.toml is missed.
 """
 
 import argparse
+import resource
 import tempfile
+import time
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from redis import Redis
 
-from batch.engine import LocalEngine
+from batch.dask_cluster import OwnCluster
+from batch.engine import LocalEngine, ShardEngine
 from batch.engine_dask import DaskEngine
 from batch.pipeline import run_batch
 from batch.settings import BatchSettings
@@ -60,8 +65,15 @@ def _measure(settings: BatchSettings, parameters: Parameters, redis: Redis, redi
     as_of, found = END - timedelta(hours=12), dict[str, Manifest]()
     trained = run_batch(settings, engine, redis, as_of, Silent())
     model = settings.state / "models" / trained.model_digest if trained.model_digest else None
-    for name, shard_engine in (("local", LocalEngine(redis)), ("dask", DaskEngine(redis_url))):
-        found[name] = run_batch(settings, engine, redis, as_of, Silent(), model, shard_engine=shard_engine)
+    whole, processor = dict[str, float](), dict[str, float]()
+    for name in ("local", "dask"):
+        begun, before = time.perf_counter(), _processor_s()
+        with ExitStack() as workers:
+            shard_engine: ShardEngine = LocalEngine(redis)
+            if name == "dask":
+                shard_engine = DaskEngine(redis_url, workers.enter_context(OwnCluster()))
+            found[name] = run_batch(settings, engine, redis, as_of, Silent(), model, shard_engine=shard_engine)
+        whole[name], processor[name] = time.perf_counter() - begun, _processor_s() - before
     engine.dispose()
     seconds = {name: manifest.seconds["slate"] + manifest.seconds["publish"] for name, manifest in found.items()}
     return {
@@ -70,8 +82,19 @@ def _measure(settings: BatchSettings, parameters: Parameters, redis: Redis, redi
         "local.wall_s": seconds["local"],
         "dask.wall_s": seconds["dask"],
         "ratio": seconds["dask"] / seconds["local"],
+        "local.run.wall_s": whole["local"],
+        "dask.run.wall_s": whole["dask"],
+        "run.ratio": whole["dask"] / whole["local"],
+        "local.run.cpu_s": processor["local"],
+        "dask.run.cpu_s": processor["dask"],
         "differing_users": _differing(settings, redis, (found["local"].id, found["dask"].id)),
     }
+
+
+def _processor_s() -> float:
+    """Return the processor seconds of this process and of the workers that have ended."""
+    used = (resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(of.ru_utime + of.ru_stime for of in used)
 
 
 def _differing(settings: BatchSettings, redis: Redis, generations: tuple[str, str]) -> int:

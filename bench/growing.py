@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from batch.cases import Cases, Sampling, draw_cases
-from batch.dask_cluster import LOCAL_WORKERS, import_distributed
+from batch.dask_cluster import OwnCluster
 from batch.features.matrix import Column, model_columns
 from batch.features.response import RESPONSE
 from batch.features.view import History, View
@@ -58,16 +58,10 @@ def main(arguments: list[str] | None = None) -> int:
     figures = {"users": float(given.users), "posts": float(given.posts)}
     with (
         tempfile.TemporaryDirectory() as folder,
-        import_distributed().LocalCluster(
-            n_workers=LOCAL_WORKERS,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            memory_limit=None,
-        ) as cluster,
+        OwnCluster() as cluster,
     ):
         parameters = Parameters(given.users, given.posts, days=28, activity=given.activity, end=END)
-        growers: dict[str, Grower] = {"here": grow_here, "workers": DaskGrower(cluster.scheduler_address)}
+        growers: dict[str, Grower] = {"here": grow_here, "workers": DaskGrower(cluster.address)}
         for kind, cases, columns in _drawn(Path(folder), parameters, given.groups):
             measured = _measure(kind, cases, columns, growers, given.seeds)
             figures |= {f"{kind}.{name}": value for name, value in measured.items()}

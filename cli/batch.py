@@ -1,13 +1,13 @@
 """`hourfeed batch`: compute and publish one generation of slates."""
 
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from batch.dask_cluster import import_distributed
+from batch.dask_cluster import OwnCluster, import_distributed
 from batch.deadline import Watch, ended_by_signals
-from batch.engine import ShardEngine
 from batch.engine_dask import DaskEngine
 from batch.errors import BatchError, SkippedError
 from batch.grow import Grower, grow_here
@@ -156,6 +156,7 @@ def publish_once(
         with (
             held_redis_url(settings) as url,
             open_redis(settings.model_copy(update={"redis_url": url})) as redis,
+            _workers(settings) as workers,
             StageProgress() as progress,
         ):
             keys = keys_of(redis, settings.prefix, settings.arm)
@@ -173,8 +174,8 @@ def publish_once(
                     model_path,
                     force=force,
                     full_refresh=full_refresh,
-                    shard_engine=_shard_engine(settings, url),
-                    grow=grower_of(settings),
+                    shard_engine=DaskEngine(url, workers) if workers else None,
+                    grow=grower_of(settings, workers),
                     record=record,
                     tick=tick,
                 )
@@ -182,21 +183,20 @@ def publish_once(
         engine.dispose()
 
 
-def _shard_engine(settings: BatchSettings, redis_url: str) -> ShardEngine | None:
+def _workers(settings: BatchSettings) -> AbstractContextManager[str | OwnCluster | None]:
+    """Give the Dask workers of a run, by the address of their scheduler or as a cluster of its own; None for none."""
     if settings.engine == "local":
-        return None
+        return nullcontext()
     if settings.scheduler and not settings.redis_url:
         msg = "the workers of a Dask scheduler write to Redis by REDIS_URL: set it to a server that they all reach"
         raise BatchError(msg)
     import_distributed()  # where it is missing, say so before the work
-    return DaskEngine(redis_url, settings.scheduler)
+    return nullcontext(settings.scheduler) if settings.scheduler else OwnCluster()
 
 
-def grower_of(settings: BatchSettings) -> Grower:
-    """Return what grows the trees: this process, or with the engine `dask` and train_on = workers its workers."""
-    if settings.engine == "dask" and settings.train_on == "workers":
-        return DaskGrower(settings.scheduler)
-    return grow_here
+def grower_of(settings: BatchSettings, workers: str | OwnCluster | None) -> Grower:
+    """Return what grows the trees: this process, or with train_on = workers the workers, if there are any."""
+    return DaskGrower(workers) if workers and settings.train_on == "workers" else grow_here
 
 
 def summary(manifest: Manifest) -> str:

@@ -8,6 +8,10 @@
 set -eu
 DASK=${DASK:-.venv/bin/dask}
 export OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 OMP_WAIT_POLICY=passive
+# Dask has workers give freed memory back at once, so that each large array asks the kernel for it anew, and looks at all
+# threads a hundred times a second.
+export MALLOC_TRIM_THRESHOLD_=1073741824 MALLOC_MMAP_THRESHOLD_=1073741824
+export DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False
 case "${1:-} ${2:-}" in
 "scheduler "?*) exec "$DASK" scheduler --host "$2" --port "${PORT:-8786}" --dashboard-address "$2:0" ;;
 "workers "?*) exec "$DASK" worker "$2" --nworkers "${WORKERS:-$(nproc)}" --nthreads 1 --memory-limit 0 ;;

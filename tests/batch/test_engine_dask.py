@@ -21,6 +21,7 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from batch import dask_cluster
+from batch.dask_cluster import OwnCluster
 from batch.engine_dask import DaskEngine
 from batch.errors import BatchError
 from batch.pipeline import run_batch
@@ -203,7 +204,9 @@ def test_without_a_scheduler_there_are_two_workers_on_this_machine(
 ) -> None:
     plain = settings.model_copy(update={"ranker": "popular_24h"})
     here = run_batch(plain, engine, redis_client, AS_OF, Watcher())
-    manifest = run_batch(plain, engine, redis_client, AS_OF, Watcher(), shard_engine=DaskEngine(redis_url))
+    with OwnCluster() as workers:
+        dask = DaskEngine(redis_url, workers)
+        manifest = run_batch(plain, engine, redis_client, AS_OF, Watcher(), shard_engine=dask)
     assert stored(redis_client, manifest) == stored(redis_client, here)
 
 

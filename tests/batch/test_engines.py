@@ -31,21 +31,20 @@ def test_without_the_extra_the_engine_dask_names_it_before_the_work(
     with pytest.raises(BatchError, match=r"needs the extra `dask` .*pip install 'hourfeed\[dask\]'"):
         publish_once(BatchSettings(state=tmp_path, redis_url=redis_url, engine="dask"), NOW)
     with pytest.raises(BatchError, match="needs the extra `dask`"):
-        list(DaskEngine(redis_url).run(None, []))  # type: ignore[arg-type]
+        list(DaskEngine(redis_url, "tcp://10.0.0.5:8786").run(None, []))  # type: ignore[arg-type]
 
 
 def test_without_the_extra_no_trees_are_grown_on_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(BatchError, match="needs the extra `dask`"):
-        DaskGrower()(None, lambda _done, _total: None)  # type: ignore[arg-type]
+        DaskGrower("tcp://10.0.0.5:8786")(None, lambda _done, _total: None)  # type: ignore[arg-type]
 
 
-def test_trees_are_grown_on_workers_only_where_the_engine_has_some(tmp_path: Path) -> None:
-    scheduler = "tcp://10.0.0.5:8786"
-    here = BatchSettings(state=tmp_path, train_on="workers", scheduler=scheduler)
-    assert grower_of(here) is grow_here
-    assert grower_of(here.model_copy(update={"engine": "dask"})) == DaskGrower(scheduler)
-    assert grower_of(here.model_copy(update={"engine": "dask", "train_on": "coordinator"})) is grow_here
+def test_trees_are_grown_on_workers_only_where_there_are_some_and_they_are_to(tmp_path: Path) -> None:
+    scheduler, there = "tcp://10.0.0.5:8786", BatchSettings(state=tmp_path, train_on="workers")
+    assert grower_of(there, scheduler) == DaskGrower(scheduler)
+    assert grower_of(there, None) is grow_here
+    assert grower_of(BatchSettings(state=tmp_path), scheduler) is grow_here
 
 
 def test_workers_elsewhere_need_a_redis_that_they_reach(tmp_path: Path) -> None:
