@@ -85,4 +85,5 @@ def test_lightgbms_own_parser_reads_only_what_is_trained_here_or_written_anew() 
         ("train.py", "lgb.Booster(model_str=trees)"),  # as_booster itself
         ("why.py", "as_booster(plain_trees(model.trees, len(columns)))"),
         ("evaluate.py", "as_booster(model.trees)"),  # a model that a replay has trained
+        ("grow_dask.py", "lgb.Booster(model_str=text)"),  # from workers, who talk by pickle in any case
     }
