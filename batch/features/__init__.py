@@ -1,6 +1,20 @@
 """Features, each on its own axes (docs/features.md); importing this package fills the registry."""
 
-from batch.features import attention, bucket, cluster, neural, pair, pioneer, post, response, text, topic, user, vectors
+from batch.features import (
+    attention,
+    bucket,
+    cluster,
+    neural,
+    pair,
+    pioneer,
+    post,
+    response,
+    standing,
+    text,
+    topic,
+    user,
+    vectors,
+)
 
 __all__ = [
     "attention",
@@ -11,6 +25,7 @@ __all__ = [
     "pioneer",
     "post",
     "response",
+    "standing",
     "text",
     "topic",
     "user",

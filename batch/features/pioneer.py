@@ -23,6 +23,7 @@ _PRIOR_TOUCHES = 20.0
 _PRIOR_POSTS = 3.0
 _FIRST_DAY_S = 24 * HOUR_S
 _REMEMBERED_S = 90 * 24 * HOUR_S
+_PRIOR_RATE, _PRIOR_OFFERS = 0.1, 2.0
 _CHUNK = 64
 
 
@@ -60,6 +61,38 @@ def _brought(view: View) -> tuple[Ints, Ints, Floats]:
     begin = np.concatenate(([0], np.cumsum(np.bincount(events.user[kept], minlength=view.n_users))))
     counts = np.bincount(brought, minlength=view.n_users + 1)
     return begin, brought, (counts + 1e-3) / (counts.sum() + 1e-3 * len(counts))
+
+
+@feature(
+    "pioneer_rate",
+    "user×post",
+    "A",
+    "share of the posts of that author or first user, of 90 days, that the user has touched, shrunk; missing for none",
+    needs_choices=True,
+)
+def _rate(view: View, users: Ints) -> Pairs:
+    begin, brought, blank, n_offered = view.once("offered by pioneers", lambda: _offered(view))
+    out = np.empty((len(users), len(view.pool)), dtype=np.float32)
+    _fill_rate(users, begin, brought, n_offered, *places_of_pioneers(view), blank, out)
+    return out
+
+
+def _offered(view: View) -> tuple[Ints, Ints, Pairs, Ints]:
+    """Return the pioneers of each user's latest touches of young posts, and what to compare them with.
+
+    int64 (n_users + 1,), where each user's begin; int64 (n_touches,); the rate of who has touched nothing of a post's
+    pioneer, float32 (n_pool,); how many young posts each pioneer has, int64 (n_users + 1,), the last one for none.
+    """
+    events, kept = view.history.tables.events, latest_touches(view, _TOUCHES)
+    pioneer = np.where(pioneers(view) < 0, view.n_users, pioneers(view))
+    young = view.exists & (view.tau_s - view.dated_s < _REMEMBERED_S)
+    kept = kept[young[events.post[kept]]]
+    begin = np.concatenate(([0], np.cumsum(np.bincount(events.user[kept], minlength=view.n_users))))
+    n_offered = np.bincount(pioneer[young], minlength=view.n_users + 1)
+    of_pool = pioneer[view.pool]
+    blank = _PRIOR_RATE * _PRIOR_OFFERS / (n_offered[of_pool] + _PRIOR_OFFERS)
+    blank[of_pool == view.n_users] = np.nan
+    return begin, pioneer[events.post[kept]], blank.astype(np.float32), n_offered
 
 
 @feature(
@@ -105,3 +138,24 @@ def _fill_lift(
                     for j in range(place_begin[pioneer], place_begin[pioneer + 1]):
                         out[row, place[j]] = lift
                     counts[pioneer] = 0.0
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _fill_rate(
+    users: Ints, begin: Ints, brought: Ints, n_offered: Ints, place_begin: Ints, place: Ints, blank: Pairs, out: Pairs
+) -> None:
+    """Fill each user's row; begin, brought, n_offered, blank : as _offered returns them."""
+    for chunk in prange((len(users) + _CHUNK - 1) // _CHUNK):
+        counts = np.zeros(len(n_offered))
+        for row in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, len(users))):
+            me = users[row]
+            out[row] = blank
+            for i in range(begin[me], begin[me + 1]):
+                counts[brought[i]] += 1
+            for i in range(begin[me], begin[me + 1]):
+                pioneer = brought[i]
+                if counts[pioneer] > 0 and pioneer < len(n_offered) - 1:
+                    touched = counts[pioneer] + _PRIOR_RATE * _PRIOR_OFFERS
+                    for j in range(place_begin[pioneer], place_begin[pioneer + 1]):
+                        out[row, place[j]] = touched / (n_offered[pioneer] + _PRIOR_OFFERS)
+                counts[pioneer] = 0.0

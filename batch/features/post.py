@@ -149,6 +149,13 @@ def _events_24h(view: View) -> Floats:
     return np.bincount(view.history.tables.events.post[view.window(24)], minlength=view.n_posts).astype(np.float64)
 
 
+@feature("repeats_24h", "post", "C", "events in the last 24 h of users who had touched it before", needs_choices=True)
+def _repeats_24h(view: View) -> Floats:
+    span = view.window(24)
+    again = view.history.tables.events.post[span][~view.history.first[span]]
+    return np.bincount(again, minlength=view.n_posts).astype(np.float64)
+
+
 @feature("strong_24h", "post", "C", "events in the last 24 h that say more than a view")
 def _strong_24h(view: View) -> Floats:
     span = view.window(24)

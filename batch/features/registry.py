@@ -30,7 +30,8 @@ class Feature:
     `user×post` are the axes. It returns float64 (float32 for `user×post`) of the shape that the axes say, NaN for
     missing. One that `needs_shown` is used only where some action means no more than "shown" (relevance 0): a rate
     against what was shown says nothing where only what users chose is known. One that `needs_network` is used only
-    where a neural recommender was trained for it, one that `needs_clusters` only where there are clusters of texts.
+    where a neural recommender was trained for it, one that `needs_clusters` only where there are clusters of texts. One
+    that `needs_choices` is used only where the log holds what users chose, not what they were shown.
     """
 
     name: str
@@ -41,18 +42,27 @@ class Feature:
     needs_shown: bool = False
     needs_network: bool = False
     needs_clusters: bool = False
+    needs_choices: bool = False
 
 
 FEATURES: dict[str, Feature] = {}
 
 
 def feature(
-    name: str, axes: Axes, parts: str, what: str, *, needs_shown: bool = False, needs_clusters: bool = False
+    name: str,
+    axes: Axes,
+    parts: str,
+    what: str,
+    *,
+    needs_shown: bool = False,
+    needs_clusters: bool = False,
+    needs_choices: bool = False,
 ) -> Callable[[Compute], Compute]:
     """Declare the decorated function as the feature `name`, for the given parts ("A", "AC", …)."""
 
     def declare(compute: Compute) -> Compute:
-        register(Feature(name, axes, parts, what, compute, needs_shown, needs_clusters=needs_clusters))
+        conditions = {"needs_clusters": needs_clusters, "needs_choices": needs_choices}
+        register(Feature(name, axes, parts, what, compute, needs_shown, **conditions))
         return compute
 
     return declare
@@ -77,6 +87,7 @@ def columns(part: Part, *, shown_known: bool, network: bool = False, clusters: b
         for entry in FEATURES.values()
         if part in entry.parts
         and (shown_known or not entry.needs_shown)
+        and not (shown_known and entry.needs_choices)
         and (network or not entry.needs_network)
         and (clusters or not entry.needs_clusters)
     ]

@@ -62,3 +62,18 @@ def test_reach_is_what_earlier_posts_got_in_their_first_day() -> None:
     reach = np.asarray(on_axes(view_of(), "pioneer_reach"))
     assert reach[:3] == pytest.approx([(3 + 5) / 5, (3 + 5) / 5, (2 + 5) / 4])
     assert reach[3] == pytest.approx(5 / 3)
+
+
+def test_rate_is_the_share_of_a_pioneers_posts_that_the_user_touched() -> None:
+    # User 0 brought posts 0 and 1, user 1 post 2, nobody post 3. User 2 touched posts 1 and 2, user 1 posts 0 and 2.
+    rate = of(view_of(), "pioneer_rate", [0, 1, 2])
+    assert rate[0][:3] == pytest.approx([2.2 / 4, 2.2 / 4, 0.2 / 3])
+    assert rate[1][:3] == pytest.approx([1.2 / 4, 1.2 / 4, 1.2 / 3])
+    assert rate[2][:3] == pytest.approx([1.2 / 4, 1.2 / 4, 1.2 / 3])
+    assert np.isnan(rate[0][3])
+
+
+def test_rate_forgets_posts_of_more_than_ninety_days() -> None:
+    later = View(make_history(make_tables(EVENTS)), (90 * 24 + 65) * HOUR_S)  # posts 0 and 1 are older, post 2 is not
+    rate = of(later, "pioneer_rate", [1])
+    assert rate[0][:3] == pytest.approx([0.1, 0.1, 1.2 / 3])
