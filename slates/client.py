@@ -35,11 +35,12 @@ def connect(url: str, *, timeout_s: float = 5.0, retries: int = 3, may_wait: boo
     when the URL itself is wrong.
     """
     try:
-        scheme = urlsplit(url).scheme
+        scheme, _, rest = url.partition("://")  # some urlsplit of Python 3.11 refuse lists of hosts
+        scheme = scheme.lower()
         if scheme.endswith(_SENTINEL):
             options = _options(timeout_s, _FAILOVER_RETRIES if may_wait else retries, may_wait=may_wait)
             is_tls = _is_tls(scheme.removesuffix(_SENTINEL))
-            return sentinel_client(url.partition("://")[2], tls=is_tls, options=options)
+            return sentinel_client(rest, tls=is_tls, options=options)
         options = _options(timeout_s, retries, may_wait=may_wait)
         if not scheme.endswith(_CLUSTER):
             return Redis.from_url(url, **options)
