@@ -294,6 +294,7 @@ def latest_of_each(
     return begin, kept
 
 
+@njit(parallel=True, cache=True, nogil=True)
 def posts_of_each(
     by_user: Places,
     start: Ints,
@@ -305,42 +306,16 @@ def posts_of_each(
 ) -> tuple[Ints, NDArray[np.int32]]:
     """Return the posts of each user's `known` events among the first `n_events`, each once, ascending.
 
-    known : in the order of by_user. Returns where each user's begin, int64 (n_users + 1,), and the posts, int32.
+    known : in the order of by_user. Returns where each user's begin, int64 (n_users + 1,), and the posts, int32. A set
+    of bits has no post twice, and an order.
     """
-    room = np.zeros(len(start), dtype=np.int64)
-    _count_known(by_user, start, known, n_events, room)
-    room = np.cumsum(room)
-    posts, found = np.empty(room[-1], dtype=np.int32), np.zeros(len(start), dtype=np.int64)
-    _note_posts(by_user, start, known, post, n_events, n_posts, users_at_once, room, posts, found)
-    begin = np.cumsum(found)
-    if begin[-1] < len(posts):
-        _close_gaps(room, begin, posts)
-    return begin, posts[: begin[-1]]
-
-
-@njit(parallel=True, cache=True, nogil=True)
-def _count_known(by_user: Places, start: Ints, known: NDArray[np.bool_], n_events: int, counts: Ints) -> None:
-    """Count each user's known events at the place after the user's; (n_users + 1,)."""
-    for user in prange(len(start) - 1):
-        for place in range(start[user], start[user + 1]):
-            counts[user + 1] += known[place] and by_user[place] < n_events
-
-
-@njit(parallel=True, cache=True, nogil=True)
-def _note_posts(
-    by_user: Places,
-    start: Ints,
-    known: NDArray[np.bool_],
-    post: NDArray[np.int32],
-    n_events: int,
-    n_posts: int,
-    users_at_once: int,
-    room: Ints,
-    posts: NDArray[np.int32],
-    found: Ints,
-) -> None:
-    """Write each user's posts from room[user] on, and how many. A set of bits has no post twice, and an order."""
     n_users = len(start) - 1
+    most = np.zeros(n_users + 1, dtype=np.int64)
+    for user in prange(n_users):
+        for place in range(start[user], start[user + 1]):
+            most[user + 1] += known[place] and by_user[place] < n_events
+    room = np.cumsum(most)
+    posts, found = np.empty(room[n_users], dtype=np.int32), np.zeros(n_users + 1, dtype=np.int64)
     for chunk in prange((n_users + users_at_once - 1) // users_at_once):
         words = np.zeros((n_posts + 63) // 64, dtype=np.uint64)
         for user in range(chunk * users_at_once, min((chunk + 1) * users_at_once, n_users)):
@@ -348,16 +323,27 @@ def _note_posts(
                 if known[place] and by_user[place] < n_events:
                     touched = post[by_user[place]]
                     words[touched >> 6] |= np.uint64(1) << np.uint64(touched & 63)
-            free = room[user]
-            for at in range(len(words)):
-                word = words[at]
-                words[at] = 0
-                while word:
-                    lowest = word & (~word + np.uint64(1))
-                    posts[free] = at * 64 + _bits(lowest - np.uint64(1))
-                    free += 1
-                    word ^= lowest
-            found[user + 1] = free - room[user]
+            found[user + 1] = _empty_set(words, posts[room[user] : room[user + 1]])
+    begin = np.cumsum(found)
+    for user in range(n_users):  # what repeats has left gaps
+        for at in range(begin[user + 1] - begin[user]):
+            posts[begin[user] + at] = posts[room[user] + at]
+    return begin, posts[: begin[n_users]]
+
+
+@njit(cache=True, nogil=True)
+def _empty_set(words: NDArray[np.uint64], out: NDArray[np.int32]) -> int:
+    """Move the members of a set of bits to `out`, ascending; return how many there were."""
+    size = 0
+    for at in range(len(words)):
+        word = words[at]
+        words[at] = 0
+        while word:
+            lowest = word & (~word + np.uint64(1))
+            out[size] = at * 64 + _bits(lowest - np.uint64(1))
+            size += 1
+            word ^= lowest
+    return size
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -367,11 +353,3 @@ def _bits(word: np.uint64) -> np.uint64:
     word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
     word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
     return (word * np.uint64(0x0101010101010101)) >> np.uint64(56)
-
-
-@njit(cache=True, nogil=True)
-def _close_gaps(room: Ints, begin: Ints, posts: NDArray[np.int32]) -> None:
-    """Move each user's posts from room[user] to begin[user], which is never behind it."""
-    for user in range(len(begin) - 1):
-        for at in range(begin[user + 1] - begin[user]):
-            posts[begin[user] + at] = posts[room[user] + at]

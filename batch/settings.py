@@ -211,10 +211,7 @@ class BatchSettings(BaseSettings):
         "ids", description="how slates lie in Redis: `ids` for people to read, `packed` in two fifths of the memory"
     )
     publish_batch: int = Field(
-        500,
-        ge=1,
-        le=10_000,
-        description="most users whose slates go to Redis in one round trip, or fewer",
+        500, ge=1, le=10_000, description="most users whose slates go to Redis in one round trip"
     )
     engine: Literal["local", "dask"] = Field(
         "local", description="what makes and writes the slates: this process, or Dask workers (extra `dask`)"

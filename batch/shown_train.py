@@ -46,7 +46,7 @@ def train_on_shown(
     with_pairs = _fitted(split, training, progress, grow)
     without = _fitted(split.without_pairs(), training, progress, grow)
     better = with_pairs if _is_clear(without.surprise() - with_pairs.surprise()) else without
-    return better.text(), better.split.columns
+    return better.text(), better.columns
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,22 @@ class _Split:
     start: Floats
 
     @property
-    def n_seen(self) -> int:
-        """Return how many groups trees see."""
+    def seen(self) -> Rows:
+        """Return the rows that trees see."""
+        return self._rows(slice(0, self._first_held), self.cases.group[: self._n_seen])
+
+    @property
+    def held(self) -> Rows:
+        """Return the rows that they do not see."""
+        return self._rows(slice(self._first_held, None), self.cases.group[self._n_seen :])
+
+    @property
+    def _n_seen(self) -> int:
         return len(self.cases.group) - int(_HELD_OUT * len(self.cases.group))
 
     @property
-    def seen(self) -> slice:
-        """Return the rows that trees see."""
-        return slice(0, int(self.cases.group[: self.n_seen].sum()))
-
-    @property
-    def held(self) -> slice:
-        """Return the rows that they do not see."""
-        return slice(self.seen.stop, None)
+    def _first_held(self) -> int:
+        return int(self.cases.group[: self._n_seen].sum())
 
     def without_pairs(self) -> "_Split":
         """Return the same without the columns of user and post together."""
@@ -81,14 +84,8 @@ class _Split:
     def boosting(self, training: Training, *, judged: bool = False) -> Boosting:
         """Return the trees to grow; if `judged`, as many as held-out cases say that help."""
         parameters = {**tree_parameters(self.columns, training), "objective": "binary", "metric": "binary_logloss"}
-        seen, held = self.cases.group[: self.n_seen], self.cases.group[self.n_seen :]
-        return Boosting(
-            self._rows(self.seen, seen),
-            self._rows(self.held, held) if judged else None,
-            feature_names(self.columns),
-            parameters,
-            training.trees,
-        )
+        held = self.held if judged else None
+        return Boosting(self.seen, held, feature_names(self.columns), parameters, training.trees)
 
     def _rows(self, rows: slice, group: Ints) -> Rows:
         return Rows(self.cases.matrix[rows], self.cases.grade[rows] > 0, self.start[rows], group[group > 0])
@@ -96,34 +93,32 @@ class _Split:
 
 @dataclass(frozen=True)
 class _Fitted:
-    """Trees, and what they say of the held-out cases. before, after : log-odds without and with them; (n_held,)."""
+    """Trees, and what they say of held-out cases, of which `held.start` is without them, `after` with; (n_held,)."""
 
-    split: _Split
+    columns: list[Column]
     booster: lgb.Booster
-    before: Floats
+    held: Rows
     after: Floats
 
     def text(self) -> str:
         """Return the model: the best trees, or none where they do not help."""
-        held = self.split.cases.grade[self.split.held] > 0, self.split.cases.group[self.split.n_seen :]
-        gain = right_pairs(self.after, *held) - right_pairs(self.before, *held)
+        held = self.held.label, self.held.group
+        gain = right_pairs(self.after, *held) - right_pairs(self.held.start, *held)
         if _is_clear(gain):
             return str(self.booster.model_to_string(num_iteration=self.booster.best_iteration))
         return str(self.booster.model_to_string(start_iteration=self.booster.current_iteration()))
 
     def surprise(self) -> Floats:
         """Return minus the log-likelihood of each held-out group; (n_groups,)."""
-        split = self.split
-        responded = split.cases.grade[split.held] > 0
-        group = np.repeat(np.arange(len(split.cases.group) - split.n_seen), split.cases.group[split.n_seen :])
-        of_row = np.logaddexp(0, np.where(responded, -self.after, self.after))
-        return np.asarray(np.bincount(group, of_row, len(split.cases.group) - split.n_seen), dtype=np.float64)
+        group = np.repeat(np.arange(len(self.held.group)), self.held.group)
+        of_row = np.logaddexp(0, np.where(self.held.label, -self.after, self.after))
+        return np.asarray(np.bincount(group, of_row, len(self.held.group)), dtype=np.float64)
 
 
 def _fitted(split: _Split, training: Training, progress: Callable[[int, int], None], grow: Grower) -> _Fitted:
-    booster, before = grow(split.boosting(training, judged=True), progress), split.start[split.held]
-    added = booster.predict(split.cases.matrix[split.held], raw_score=True, num_threads=1)
-    return _Fitted(split, booster, before, before + added)
+    booster, held = grow(split.boosting(training, judged=True), progress), split.held
+    added = booster.predict(held.matrix, raw_score=True, num_threads=1)
+    return _Fitted(split.columns, booster, held, held.start + added)
 
 
 def _is_clear(gain: Floats) -> bool:

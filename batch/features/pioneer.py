@@ -55,10 +55,7 @@ def _brought(view: View) -> tuple[Ints, Ints, Floats]:
 
     int64 (n_users + 1,), int64 (n_touches,), float64 (n_users + 1,); n_users stands for posts without a pioneer.
     """
-    events, kept = view.history.tables.events, latest_touches(view, _TOUCHES)
-    brought = pioneers(view)[events.post[kept]]
-    brought = np.where(brought < 0, view.n_users, brought)
-    begin = np.concatenate(([0], np.cumsum(np.bincount(events.user[kept], minlength=view.n_users))))
+    begin, brought = _by_user(view, latest_touches(view, _TOUCHES))
     counts = np.bincount(brought, minlength=view.n_users + 1)
     return begin, brought, (counts + 1e-3) / (counts.sum() + 1e-3 * len(counts))
 
@@ -83,16 +80,26 @@ def _offered(view: View) -> tuple[Ints, Ints, Pairs, Ints]:
     int64 (n_users + 1,), where each user's begin; int64 (n_touches,); the rate of who has touched nothing of a post's
     pioneer, float32 (n_pool,); how many young posts each pioneer has, int64 (n_users + 1,), the last one for none.
     """
-    events, kept = view.history.tables.events, latest_touches(view, _TOUCHES)
-    pioneer = np.where(pioneers(view) < 0, view.n_users, pioneers(view))
+    pioneer, kept = _pioneers_or_nobody(view), latest_touches(view, _TOUCHES)
     young = view.exists & (view.tau_s - view.dated_s < _REMEMBERED_S)
-    kept = kept[young[events.post[kept]]]
-    begin = np.concatenate(([0], np.cumsum(np.bincount(events.user[kept], minlength=view.n_users))))
+    begin, brought = _by_user(view, kept[young[view.history.tables.events.post[kept]]])
     n_offered = np.bincount(pioneer[young], minlength=view.n_users + 1)
     of_pool = pioneer[view.pool]
     blank = _PRIOR_RATE * _PRIOR_OFFERS / (n_offered[of_pool] + _PRIOR_OFFERS)
     blank[of_pool == view.n_users] = np.nan
-    return begin, pioneer[events.post[kept]], blank.astype(np.float32), n_offered
+    return begin, brought, blank.astype(np.float32), n_offered
+
+
+def _by_user(view: View, kept: Ints) -> tuple[Ints, Ints]:
+    """Return where each user's begin of some touches, ordered by user, int64 (n_users + 1,), and their pioneers."""
+    events = view.history.tables.events
+    begin = np.concatenate(([0], np.cumsum(np.bincount(events.user[kept], minlength=view.n_users))))
+    return begin, _pioneers_or_nobody(view)[events.post[kept]]
+
+
+def _pioneers_or_nobody(view: View) -> Ints:
+    """Return the pioneer of each post, n_users for one without; (n_posts,)."""
+    return np.where(pioneers(view) < 0, view.n_users, pioneers(view))
 
 
 @feature(
@@ -105,7 +112,7 @@ def _reach(view: View) -> Floats:
     history, born_s = view.history, view.dated_s
     at_s = history.tables.events.at_s
     touches = count_early(*history.firsts_by_post, at_s, view.n_events, born_s + _FIRST_DAY_S)
-    pioneer = np.where(pioneers(view) < 0, view.n_users, pioneers(view))
+    pioneer = _pioneers_or_nobody(view)
     age_s = view.tau_s - born_s
     told = (age_s > _FIRST_DAY_S) & (age_s < _REMEMBERED_S)
     mean = touches[told].mean() if told.any() else 0.0

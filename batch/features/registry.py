@@ -61,8 +61,18 @@ def feature(
     """Declare the decorated function as the feature `name`, for the given parts ("A", "AC", …)."""
 
     def declare(compute: Compute) -> Compute:
-        conditions = {"needs_clusters": needs_clusters, "needs_choices": needs_choices}
-        register(Feature(name, axes, parts, what, compute, needs_shown, **conditions))
+        register(
+            Feature(
+                name,
+                axes,
+                parts,
+                what,
+                compute,
+                needs_shown=needs_shown,
+                needs_clusters=needs_clusters,
+                needs_choices=needs_choices,
+            )
+        )
         return compute
 
     return declare

@@ -5,78 +5,20 @@ Trees that ask for a score alone cannot tell the two apart. So the same scores c
 own: as a share of the highest one, or in standard deviations from their mean.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
 from batch.features.neighbours import fading_neighbour_scores
 from batch.features.pair import knn
-from batch.features.registry import feature
+from batch.features.registry import Feature, register
 from batch.features.vectors import als, user_knn
 from batch.features.view import View
 from batch.tables import Ints
 
 Pairs = NDArray[np.float32]
-
-
-@feature(
-    "knn_standing",
-    "user×post",
-    "A",
-    "knn, as a share of the highest that the user has with any post",
-    needs_choices=True,
-)
-def _knn_standing(view: View, users: Ints) -> Pairs:
-    return shares_of_highest(knn(view, users))
-
-
-@feature(
-    "user_knn_standing",
-    "user×post",
-    "A",
-    "user_knn, as a share of the highest that the user has with any post",
-    needs_choices=True,
-)
-def _user_knn_standing(view: View, users: Ints) -> Pairs:
-    return shares_of_highest(user_knn(view, users))
-
-
-@feature(
-    "user_knn_fading_standing",
-    "user×post",
-    "A",
-    "user_knn_fading, as a share of the user's highest",
-    needs_choices=True,
-)
-def _user_knn_fading_standing(view: View, users: Ints) -> Pairs:
-    return shares_of_highest(fading_neighbour_scores(view, users))
-
-
-@feature(
-    "als_standing",
-    "user×post",
-    "A",
-    "als, in standard deviations from the user's mean over all posts",
-    needs_choices=True,
-)
-def _als_standing(view: View, users: Ints) -> Pairs:
-    return deviations(als(view, users))
-
-
-@feature(
-    "user_knn_place",
-    "user×post",
-    "A",
-    "how many posts have a higher user_knn with the user, or trend more if equal",
-    needs_choices=True,
-)
-def _user_knn_place(view: View, users: Ints) -> Pairs:
-    return places(user_knn(view, users))
-
-
-@feature("user_knn_fading_place", "user×post", "A", "the same by user_knn_fading", needs_choices=True)
-def _user_knn_fading_place(view: View, users: Ints) -> Pairs:
-    return places(fading_neighbour_scores(view, users))
 
 
 def shares_of_highest(scores: Pairs) -> Pairs:
@@ -101,6 +43,32 @@ def places(scores: Pairs) -> Pairs:
     out = np.empty_like(scores)
     _place(scores, out)
     return out
+
+
+def _declare(name: str, what: str, scores: Callable[[View, Ints], Pairs], measured: Callable[[Pairs], Pairs]) -> None:
+    register(
+        Feature(name, "user×post", "A", what, lambda view, users: measured(scores(view, users)), needs_choices=True)
+    )
+
+
+_declare("knn_standing", "knn, as a share of the highest that the user has with any post", knn, shares_of_highest)
+_declare(
+    "user_knn_standing",
+    "user_knn, as a share of the highest that the user has with any post",
+    user_knn,
+    shares_of_highest,
+)
+_declare(
+    "user_knn_fading_standing",
+    "user_knn_fading, as a share of the user's highest",
+    fading_neighbour_scores,
+    shares_of_highest,
+)
+_declare("als_standing", "als, in standard deviations from the user's mean over all posts", als, deviations)
+_declare(
+    "user_knn_place", "how many posts have a higher user_knn with the user, or trend more if equal", user_knn, places
+)
+_declare("user_knn_fading_place", "the same by user_knn_fading", fading_neighbour_scores, places)
 
 
 @njit(parallel=True, cache=True, nogil=True)

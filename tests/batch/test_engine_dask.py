@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from clusters import cluster_in
+from dask_workers import two_workers
 from extras import needs
 from redis import Redis
 from sqlalchemy import Engine
@@ -65,9 +66,7 @@ class Watcher:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", memory_limit=None
-    ) as cluster:
+    with two_workers() as cluster:
         yield cluster
 
 

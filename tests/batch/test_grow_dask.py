@@ -10,6 +10,7 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 import pytest
+from dask_workers import two_workers
 from extras import needs
 from redis import Redis
 from sqlalchemy import Engine
@@ -41,9 +42,7 @@ GROUPS, OF_A_GROUP = 600, 10
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", memory_limit=None
-    ) as cluster:
+    with two_workers() as cluster:
         yield cluster
 
 
